@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import anndata as ad
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import scanpy as sc
+from scipy import sparse
+
+
+@pytest.fixture(autouse=True)
+def _clean_session():
+    """Close figures, keep logs quiet, and fail a test that moves the global random states."""
+    sc.settings.verbosity = 0
+    ad.settings.zarr_write_format = 3
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def global_state():
+    """Assert that global random states (numpy, torch) are the same after the test's call."""
+    import torch
+
+    numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
+    torch_before = torch.random.get_rng_state().clone()
+    yield
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+    assert bool((torch.random.get_rng_state() == torch_before).all())
+
+
+@pytest.fixture(scope="session")
+def _pbmc():
+    return sc.datasets.pbmc68k_reduced()
+
+
+@pytest.fixture
+def pbmc(_pbmc):
+    """700 real cells x 765 genes with `X_pca`, `varm["PCs"]` and `obs["bulk_labels"]` (ships with scanpy)."""
+    return _pbmc.copy()
+
+
+@pytest.fixture
+def small():
+    """300 cells x 20 variables with planted sparse structure, a 2-D and a 3-D representation and a label."""
+    rng = np.random.default_rng(0)
+    codes = rng.exponential(size=(300, 40)) * (rng.random((300, 40)) < 0.08)
+    dictionary = rng.normal(size=(40, 20))
+    x = (codes @ dictionary + 3.0 + 0.05 * rng.normal(size=(300, 20))).astype(np.float32)
+    x[x < 0.5] = 0  # some exact zeros, so that sparse storage means something
+    adata = ad.AnnData(x)
+    adata.obs_names = [f"cell{i}" for i in range(300)]
+    adata.var_names = [f"gene{i}" for i in range(20)]
+    adata.obs["group"] = np.where(codes[:, 0] + codes[:, 1] > 0, "a", "b")
+    adata.obs["group"] = adata.obs["group"].astype("category")
+    adata.obs["plate"] = [f"p{i % 3}" for i in range(300)]
+    adata.obsm["X_rep"] = x[:, :12].copy()
+    adata.obsm["tokens"] = (x[:, None, :] + 0.1 * rng.normal(size=(300, 4, 20))).astype(np.float32)
+    adata.layers["csr"] = sparse.csr_matrix(x)
+    return adata
