@@ -1,0 +1,76 @@
+"""The pages that are written by hand agree with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+
+import saescape as sae
+
+ROOT = Path(__file__).parents[1]
+
+
+def written_slots(adata: ad.AnnData, before: set[str]) -> set[str]:
+    return slots(adata) - before
+
+
+def slots(adata: ad.AnnData) -> set[str]:
+    found = {f"obs[{key!r}]" for key in adata.obs} | {f"var[{key!r}]" for key in adata.var}
+    for attr in ("obsm", "varm", "uns", "layers", "obsp", "varp"):
+        found |= {f"{attr}[{key!r}]" for key in getattr(adata, attr)}
+    return {slot.replace("'", '"') for slot in found}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("tool", ["sae_fit", "sae_transform", "superposition_score", "gw_map"])
+def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
+    reference = pbmc[::2].copy()
+    if tool != "sae_fit":
+        sae.tl.sae_fit(pbmc, 64, use_rep="X_pca", max_epochs=2, show_progress_bar=False)
+    target = pbmc
+    if tool == "sae_transform":
+        target = reference
+    before = slots(target)
+    match tool:
+        case "sae_fit":
+            sae.tl.sae_fit(target, 64, use_rep="X_pca", max_epochs=2, show_progress_bar=False)
+        case "sae_transform":
+            sae.tl.sae_transform(target, pbmc)
+        case "superposition_score":
+            sae.tl.superposition_score(target, n_pairs=500, n_perms=5)
+        case "gw_map":
+            small, other = pbmc[:60].copy(), reference[:50].copy()
+            target, before = small, slots(small)
+            sae.tl.gw_map(small, other, obs="bulk_labels", n_starts=2, n_nulls=2, show_progress_bar=False)
+    new = written_slots(target, before)
+    assert new
+    documented = (ROOT / "docs" / "outputs.md").read_text().replace("{col}", "bulk_labels")
+    docstring = getattr(sae.tl, tool).__doc__.replace("'", '"').replace("{col}", "bulk_labels")
+    docstring = re.sub(r'"\s*\|\s*key_added\]', '"]', docstring)
+    for slot in new:
+        assert slot in documented, f"outputs.md does not list {slot}"
+        assert slot in docstring, f"the docstring of tl.{tool} does not list {slot}"
+
+
+def test_readme_prints_the_two_commands():
+    readme = (ROOT / "README.md").read_text()
+    block = readme.split("<!-- commands -->")[1].split("<!-- end commands -->")[0]
+    commands = re.findall(r"^python -m pip .*$", block, re.MULTILINE)
+    assert len(commands) == 2
+    assert "quickstart.ipynb" in commands[0]
+    assert "pytest" in commands[1]
+
+
+def test_notebooks_are_committed_executed():
+    import json
+
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        code = [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+        counts = [cell["execution_count"] for cell in code]
+        assert counts == list(np.arange(1, len(code) + 1)), f"{path.name} was not run from top to bottom"
+        assert not any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
