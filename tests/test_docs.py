@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anndata as ad
 import numpy as np
 import pytest
 
 import saescape as sae
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 ROOT = Path(__file__).parents[1]
 
