@@ -25,12 +25,12 @@ class RowSource:
         `(n_obs, n_dims)` or `(n_obs, n_positions, n_dims)`: numpy, scipy sparse, DataFrame, dask, h5py or
         anndata-backed array.
     columns
-        Boolean mask over `n_dims` of the dimensions to keep.
+        Boolean mask over `n_dims` of the dimensions to keep, or their indices in the order wanted.
     where
         Name of the array in error messages.
     """
 
-    def __init__(self, data: Any, *, columns: BoolArray | None = None, where: str = "the data") -> None:
+    def __init__(self, data: Any, *, columns: BoolArray | IntArray | None = None, where: str = "the data") -> None:
         if hasattr(data, "iloc"):
             data = data.to_numpy()
         if sparse.issparse(data) and data.format not in {"csr", "csc"}:
@@ -48,11 +48,11 @@ class RowSource:
             msg = f"{where} must hold real numbers, found dtype {dtype}."
             raise TypeError(msg)
         self.data = data
-        self.columns = columns
+        self.columns = None if columns is None else np.flatnonzero(columns) if columns.dtype == bool else columns
         self.where = where
         self.n_obs = int(data.shape[0])
         self.n_positions = int(data.shape[1]) if len(data.shape) == 3 else None
-        self.n_dims = int(data.shape[-1]) if columns is None else int(np.sum(columns))
+        self.n_dims = int(data.shape[-1]) if self.columns is None else len(self.columns)
 
     @property
     def n_rows(self) -> int:

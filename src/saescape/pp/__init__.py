@@ -1,1 +1,5 @@
 from __future__ import annotations
+
+from ._image_to_adata import image_to_adata
+
+__all__ = ["image_to_adata"]
