@@ -1,1 +1,8 @@
 from __future__ import annotations
+
+from ._coupling_df import coupling_df
+from ._crops import crops
+from ._features import features
+from ._sae import sae
+
+__all__ = ["coupling_df", "crops", "features", "sae"]

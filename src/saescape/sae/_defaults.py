@@ -1,0 +1,149 @@
+"""Training settings: what the user gave, checked, and what follows from the size of the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from saescape._typing import Architecture, Standardize
+from saescape._validate import check_choice, check_integer, check_real
+
+ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+STANDARDIZE: tuple[str, ...] = get_args(Standardize)
+
+# fewer rows than this cannot be split and give no statistics worth the name
+MIN_ROWS = 10
+HELD_OUT_SHARE = 0.1
+HELD_OUT_ROWS = 20_000
+# a feature that has not fired on that many rows in a row (or on one epoch) counts as dead during training
+DEAD_WINDOW = 20_000
+K_AUX = 32
+AUX_COEFFICIENT = 1.0
+
+_MIN_FEATURES = 16
+_MIN_STEPS = 1_000
+_MIN_SAMPLES = 500_000
+# small data have seen it all long before half a million samples; only the minimum of steps holds then
+_MAX_PASSES = 200
+_MIN_PASSES = 2
+_MAX_LR = 1e-2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Complete settings of one training run."""
+
+    architecture: str
+    n_features: int
+    k: int
+    standardize: str
+    batch_size: int
+    lr: float
+    n_steps: int
+    dead_window: int
+
+
+def default_n_features(n_rows: int, n_dims: int) -> int:
+    """Smallest power of two of at least eight times the dimensions, at most a tenth of the rows, at least 16."""
+    wanted = 2 ** math.ceil(math.log2(8 * n_dims))
+    return max(_MIN_FEATURES, min(wanted, n_rows // 10))
+
+
+def default_k(n_features: int, n_dims: int) -> int:
+    """16 up to 256 dimensions, 32 above; at most a third of the dimensions and a twelfth of the features.
+
+    With more active features than that a code is no longer sparse: nearly any dictionary reconstructs the data.
+    """
+    return max(1, min(16 if n_dims <= 256 else 32, n_dims // 3, n_features // 12))
+
+
+def default_batch_size(n_rows: int) -> int:
+    if n_rows < 10_000:
+        return 256
+    return 512 if n_rows < 50_000 else 2_048
+
+
+def default_lr(batch_size: int, n_features: int) -> float:
+    return min(_MAX_LR, 5e-3 * math.sqrt(batch_size / 512) * math.sqrt(1024 / n_features))
+
+
+def default_n_steps(n_train: int, batch_size: int) -> int:
+    """At least 1,000 steps and two passes; half a million samples unless that is more than 200 passes."""
+    samples = max(min(_MIN_SAMPLES, _MAX_PASSES * n_train), _MIN_PASSES * n_train)
+    return max(_MIN_STEPS, math.ceil(samples / batch_size))
+
+
+def check_settings(
+    *,
+    architecture: Any,
+    n_features: Any = None,
+    k: Any = None,
+    standardize: Any = "center",
+    max_epochs: Any = None,
+    batch_size: Any = None,
+    lr: Any = None,
+) -> None:
+    """Raise for settings that are wrong whatever the data are."""
+    check_choice("architecture", architecture, ARCHITECTURES)
+    check_choice("standardize", standardize, STANDARDIZE)
+    for name, value in {"n_features": n_features, "k": k, "max_epochs": max_epochs, "batch_size": batch_size}.items():
+        if value is not None:
+            check_integer(name, value)
+    if n_features is not None and k is not None:
+        check_integer("k", k, 1, int(n_features), high_name="n_features")
+    if lr is not None:
+        check_real("lr", lr)
+
+
+def make_plan(
+    n_rows: int,
+    n_dims: int,
+    *,
+    n_train: int | None = None,
+    architecture: str = "topk",
+    n_features: int | None = None,
+    k: int | None = None,
+    standardize: str = "center",
+    max_epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+) -> Plan:
+    """Check the user's settings and fill in the rest from the size of the data.
+
+    Parameters
+    ----------
+    n_rows
+        Rows to encode (observations, or observations times positions).
+    n_dims
+        Input dimensions.
+    n_train
+        Rows that are trained on; the others are held out.
+    """
+    check_settings(
+        architecture=architecture,
+        n_features=n_features,
+        k=k,
+        standardize=standardize,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        lr=lr,
+    )
+    if n_rows < MIN_ROWS:
+        msg = f"At least {MIN_ROWS} rows are needed to fit a sparse autoencoder, found n_samples = {n_rows}."
+        raise ValueError(msg)
+    n_train = n_rows if n_train is None else n_train
+    m = default_n_features(n_rows, n_dims) if n_features is None else int(n_features)
+    active = default_k(m, n_dims) if k is None else check_integer("k", k, 1, m, high_name="n_features")
+    batch = min(default_batch_size(n_rows) if batch_size is None else int(batch_size), n_train)
+    n_steps = default_n_steps(n_train, batch) if max_epochs is None else math.ceil(int(max_epochs) * n_train / batch)
+    return Plan(
+        architecture=architecture,
+        n_features=m,
+        k=active,
+        standardize=standardize,
+        batch_size=batch,
+        lr=default_lr(batch, m) if lr is None else float(lr),
+        n_steps=n_steps,
+        dead_window=min(n_train, DEAD_WINDOW),
+    )

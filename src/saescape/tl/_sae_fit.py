@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from saescape._device import resolve_device
+from saescape._docs import doc_params
+from saescape._keys import sae_keys
+from saescape._logging import logg
+from saescape._random import as_generator, rng_param
+from saescape._rep import get_representation
+from saescape._store import StoredSae, decoder_loadings, write_slots
+from saescape._validate import check_adata, check_copy, check_integer, require_key
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from saescape._typing import Architecture, BoolArray, IntArray, Rng, Standardize
+
+
+@doc_params
+def sae_fit(
+    adata: AnnData,
+    n_features: int | None = None,
+    *,
+    use_rep: str | None = None,
+    layer: str | None = None,
+    mask_var: BoolArray | str | None = None,
+    architecture: Architecture = "topk",
+    k: int | None = None,
+    l0_target: int | None = None,
+    standardize: Standardize = "center",
+    max_epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    batch_key: str | None = None,
+    rng: Rng = 0,
+    device: str | None = None,
+    key_added: str | None = None,
+    show_progress_bar: bool = True,
+    copy: bool = False,
+) -> AnnData | None:
+    """Learn sparse features of a representation.
+
+    A sparse autoencoder writes each row as a non-negative combination of a few directions of a learned dictionary,
+    ``x_hat = z @ W_dec + b_dec``. With 3-D tokens every position is encoded alone and codes are averaged
+    per observation, never the reverse: averaged embeddings cannot be taken apart any more.
+
+    Parameters
+    ----------
+    {adata}
+    n_features
+        Size of the dictionary. None takes the smallest power of two of at least eight times the dimensions, at most a
+        tenth of the rows, at least 16. Two to four times the number of features expected is enough.
+    {use_rep}
+    {layer}
+    mask_var
+        Boolean mask over the variables, or the column of `.var` that holds it, to fit on some variables only.
+        Not together with `use_rep`.
+    architecture
+        `"topk"`: exactly `k` features per row (fewer when fewer are positive); `"batchtopk"`: `k` features per row
+        on average over the training rows, for cells that differ in complexity.
+    k
+        Number of active features per row. None takes 16 up to 256 dimensions and 32 above, at most a third of the
+        dimensions and a twelfth of `n_features`. A larger `k` always reconstructs better, but from somewhat above the
+        true number on it finds worse features.
+    l0_target
+        Wanted number of active features per row; with these architectures the same as `k`.
+    standardize
+        `"center"`: subtract the mean and divide by one scale; `"zscore"`: divide each dimension by its standard
+        deviation; `"none"`: neither. Folded into the stored weights, which act on raw data.
+    max_epochs
+        Passes over the training rows. None takes at least 1,000 steps and two passes, and half a million rows unless
+        these are more than 200 passes.
+    batch_size
+        Rows per training step. None takes 256 below 10,000 rows, 512 below 50,000 and 2,048 above.
+    lr
+        Peak learning rate of Adam. None takes ``5e-3 sqrt(batch_size / 512) sqrt(1024 / n_features)``, at most 1e-2.
+    batch_key
+        Column of `.obs` with the unit of independence (plate, donor, well). Whole groups are held out then instead of
+        single observations, and the error of each group is reported.
+    {rng}
+    {device}
+    {key_added}
+    {show_progress_bar}
+    {copy}
+
+    Returns
+    -------
+    Returns `None` if `copy=False`, else an `AnnData`. Sets the following fields:
+
+    `adata.obsm['X_sae' | key_added]` : :class:`scipy.sparse.csr_matrix` (dtype `float32`)
+        Codes `(n_obs, n_features)`, non-negative, in the units of the input (with `standardize="zscore"`, of the
+        standardised input).
+    `adata.uns['sae' | key_added]['weights']` : :class:`dict`
+        `W_enc` `(n_dims, n_features)`, `W_dec` `(n_features, n_dims)` with rows of unit length (not with
+        `standardize="zscore"`), `b_enc`, `b_dec` and, for `"batchtopk"`, `threshold`; all float32.
+    `adata.uns['sae' | key_added]['features']` : :class:`pandas.DataFrame`
+        One row per feature (`sae_0`, ...): `frac_active`, `mean_active` (where active), `max_activation`, `dead`. Rows
+        encoded are counted, that is positions of 3-D tokens.
+    `adata.uns['sae' | key_added]['history']` : :class:`pandas.DataFrame`
+        `step`, `loss`, `fvu`, `l0`, `n_dead`, `lr`, and `fvu_held_out` at some steps.
+    `adata.uns['sae' | key_added]['metrics']` : :class:`dict`
+        `fvu` (fraction of variance unexplained, held-out rows), `fvu_train`, `l0`, `l0_share_alive`, `n_dead`,
+        `n_features`, `n_train`, `n_held_out` (observations), `n_steps`.
+    `adata.uns['sae' | key_added]['groups']` : :class:`pandas.DataFrame`
+        With `batch_key`: `n_obs`, `fvu`, `held_out` of each group.
+    `adata.uns['sae' | key_added]['params']` : :class:`dict`
+        Every argument that changes the result, with defaults filled in.
+    `adata.uns['sae' | key_added]['input_names']` : :class:`numpy.ndarray`
+        Names of the input dimensions.
+    `adata.varm['sae_decoder' | key_added]` : :class:`numpy.ndarray` (dtype `float32`)
+        Feature directions in units of the variables `(n_vars, n_features)`: when fitted on `.X` or a layer (0 outside
+        `mask_var`), on tokens of the variables, or on `X_pca` with `.varm['PCs']`.
+
+    Raises
+    ------
+    KeyError
+        When `use_rep`, `layer`, `batch_key` or the column `mask_var` does not exist.
+    ValueError
+        For non-finite data, too few rows, settings that do not fit together, and training that diverges.
+
+    Warns
+    -----
+    saescape._warnings.ConvergenceWarning
+        When held-out data are reconstructed no better than by their mean.
+    saescape._warnings.SignificanceWarning
+        When more than 10 % of the alive features are active per row.
+
+    Notes
+    -----
+    TopK and the auxiliary loss for dead features: Gao et al. (arXiv 2406.04093), section 2.3 and appendix A.2.
+    BatchTopK: Bussmann et al. (arXiv 2412.06410). A tenth of the observations (at most 20,000 rows) is never trained
+    on. Data larger than 1 GiB as float32 that are sparse, on disk or lazy are read by blocks.
+
+    Examples
+    --------
+    >>> import scanpy as sc
+    >>> import saescape as sae
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> sae.tl.sae_fit(adata, 64, use_rep="X_pca", show_progress_bar=False)
+    >>> adata.obsm["X_sae"].shape
+    (700, 64)
+    >>> bool(adata.uns["sae"]["metrics"]["l0"] <= adata.uns["sae"]["params"]["k"])
+    True
+    """
+    check_adata(adata)
+    check_copy(adata, copy=copy)
+    settings: dict[str, Any] = {
+        "n_features": n_features,
+        "k": _resolve_k(k, l0_target),
+        "architecture": architecture,
+        "standardize": standardize,
+        "max_epochs": max_epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+    }
+    rep = get_representation(adata, use_rep, layer, mask_var=mask_var)
+    if key_added is not None and key_added == use_rep:
+        msg = f"`key_added={key_added!r}` would overwrite the representation that is fitted; choose another name."
+        raise ValueError(msg)
+    labels = None if batch_key is None else _group_labels(adata, batch_key)
+
+    from saescape.sae._data import hold_out_observations
+    from saescape.sae._defaults import make_plan
+    from saescape.sae._fit import fit_rows, warn_about
+
+    rows = rep.rows
+    make_plan(rows.n_rows, rows.n_dims, **settings)
+    torch_device = resolve_device(device)
+    moments = rows.moments()
+    generator = as_generator(rng)
+    n_positions = rows.n_positions or 1
+    codes = None if labels is None else labels.codes.astype(np.int64)
+    held_out = hold_out_observations(rows.n_obs, n_positions, rows.n_dims, generator, codes)
+    plan = make_plan(rows.n_rows, rows.n_dims, n_train=int((~held_out).sum()) * n_positions, **settings)
+
+    adata = adata.copy() if copy else adata
+    start = logg.info(f"fitting sparse autoencoder ({plan.n_features} features, k={plan.k}) on {rows.where}")
+    fit = fit_rows(
+        rows,
+        plan,
+        moments,
+        held_out,
+        rng=generator,
+        device=torch_device,
+        groups=codes,
+        show_progress_bar=show_progress_bar,
+    )
+    params = {
+        "use_rep": use_rep,
+        "layer": layer,
+        "mask_var": mask_var if mask_var is None or isinstance(mask_var, str) else np.asarray(mask_var),
+        "architecture": architecture,
+        "n_features": plan.n_features,
+        "k": plan.k,
+        "standardize": standardize,
+        "max_epochs": max_epochs,
+        "n_steps": plan.n_steps,
+        "batch_size": plan.batch_size,
+        "lr": plan.lr,
+        "batch_key": batch_key,
+        "rng": rng_param(rng),
+    }
+    groups = None if labels is None else _group_table(labels, held_out, fit.encoded)
+    stored = StoredSae(fit.weights, params, rep.names, fit.metrics, fit.history, fit.features, groups)
+    text = write_slots(adata, sae_keys(key_added), stored, fit.encoded.codes, decoder_loadings(adata, rep, fit.weights))
+    warn_about(fit.metrics)
+    logg.info("    finished", time=start, deep=text)
+    return adata if copy else None
+
+
+def _resolve_k(k: int | None, l0_target: int | None) -> int | None:
+    if l0_target is None:
+        return k
+    check_integer("l0_target", l0_target)
+    if k is not None and k != l0_target:
+        msg = f"`k` ({k}) and `l0_target` ({l0_target}) both set the number of active features; give one of them."
+        raise ValueError(msg)
+    return l0_target
+
+
+def _group_labels(adata: AnnData, batch_key: str) -> pd.Categorical:
+    column = require_key(adata, "obs", batch_key, argument="batch_key")
+    if column.isna().any():
+        msg = f"`adata.obs[{batch_key!r}]` has {int(column.isna().sum())} missing values; each row needs a group."
+        raise ValueError(msg)
+    labels = pd.Categorical(column.astype(str))
+    if len(labels.categories) < 2:
+        msg = f"`batch_key={batch_key!r}` needs at least two groups to hold one out, found {list(labels.categories)}."
+        raise ValueError(msg)
+    return labels
+
+
+def _group_table(labels: pd.Categorical, held_out: BoolArray, encoded: Any) -> pd.DataFrame:
+    codes: IntArray = labels.codes
+    n_groups = len(labels.categories)
+    return pd.DataFrame(
+        {
+            "n_obs": np.bincount(codes, minlength=n_groups),
+            "fvu": [encoded.fvu(np.arange(n_groups) == group) for group in range(n_groups)],
+            "held_out": np.bincount(codes, weights=held_out, minlength=n_groups) > 0,
+        },
+        index=np.asarray(labels.categories, dtype=str),
+    )

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import pickle
+
+import dask.array as da
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save_file
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from saescape.models import SparseAutoencoder
+
+EXPECTED_FAILURES: dict[str, str] = {}
+
+
+@pytest.mark.filterwarnings("ignore::saescape._warnings.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::saescape._warnings.SignificanceWarning")
+@parametrize_with_checks(
+    [SparseAutoencoder(max_epochs=2), SparseAutoencoder(max_epochs=2, architecture="batchtopk")],
+    expected_failed_checks=lambda _: EXPECTED_FAILURES,
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def x(small):
+    return small.X
+
+
+@pytest.fixture(params=["topk", "batchtopk"])
+def fitted(request, x):
+    return SparseAutoencoder(48, architecture=request.param, k=3, max_epochs=40).fit(x)
+
+
+def test_transform_and_back(fitted, x, global_state):
+    codes = fitted.transform(x)
+    assert isinstance(codes, sparse.csr_matrix)
+    assert codes.dtype == np.float32
+    assert codes.shape == (300, 48)
+    assert codes.data.min() > 0
+    back = fitted.inverse_transform(codes)
+    np.testing.assert_allclose(back, fitted.inverse_transform(codes.toarray()), atol=1e-5)
+    assert np.square(back - x).sum() < 0.6 * np.square(x - x.mean(0)).sum()
+    assert fitted.get_feature_names_out()[-1] == "sae_47"
+    assert fitted.n_features_in_ == 20
+    assert fitted.W_enc_.shape == (20, 48)
+    assert (fitted.threshold_ is None) == (fitted.architecture == "topk")
+
+
+def test_same_seed_same_result(x, global_state):
+    first, again, other = (SparseAutoencoder(32, k=3, max_epochs=5, rng=seed).fit(x) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first.W_dec_, again.W_dec_)
+    assert not np.array_equal(first.W_dec_, other.W_dec_)
+    generator = SparseAutoencoder(32, k=3, max_epochs=5, rng=np.random.default_rng(0)).fit(x)
+    np.testing.assert_array_equal(first.W_dec_, generator.W_dec_)
+
+
+def test_containers_give_the_same_model(x, tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = x
+        containers = {
+            "float64": x.astype(np.float64),
+            "csr": sparse.csr_matrix(x),
+            "csc": sparse.csc_matrix(x),
+            "csr_array": sparse.csr_array(x),
+            "dask": da.from_array(x, chunks=(70, -1)),
+            "h5py": file["x"],
+            "frame": pd.DataFrame(x, columns=[f"g{i}" for i in range(20)]),
+        }
+        reference = SparseAutoencoder(32, k=3, max_epochs=3).fit(x)
+        codes = reference.transform(x)
+        for name, container in containers.items():
+            model = SparseAutoencoder(32, k=3, max_epochs=3).fit(container)
+            np.testing.assert_array_equal(model.W_dec_, reference.W_dec_, err_msg=name)
+            assert abs(model.transform(container) - codes).max() == 0
+
+
+@pytest.mark.parametrize("standardize", ["center", "zscore", "none"])
+def test_standardisation_is_folded_into_the_weights(standardize, x):
+    scaled = x * np.linspace(0.5, 2, 20, dtype=np.float32)
+    model = SparseAutoencoder(48, k=3, max_epochs=60, standardize=standardize).fit(scaled)
+    pre = (scaled - model.b_dec_) @ model.W_enc_ + model.b_enc_
+    expected = np.where(pre >= np.sort(pre, 1)[:, [-3]], np.maximum(pre, 0), 0)
+    np.testing.assert_allclose(model.transform(scaled).toarray(), expected, atol=1e-3)
+    assert model.metrics_["fvu_train"] < 0.5
+    unit = np.allclose(np.linalg.norm(model.W_dec_, axis=1), 1, atol=1e-5)
+    assert unit == (standardize != "zscore")
+
+
+def test_save_and_load(fitted, x, tmp_path):
+    path = tmp_path / "model.safetensors"
+    fitted.save(path)
+    loaded = SparseAutoencoder.load(path)
+    assert abs(loaded.transform(x) - fitted.transform(x)).nnz == 0
+    assert loaded.metrics_ == pytest.approx(fitted.metrics_)
+    pd.testing.assert_frame_equal(loaded.history_, fitted.history_, check_dtype=False)
+    assert loaded.n_features_in_ == 20
+    tensors = load_file(path)
+    names = {"W_enc", "W_dec", "b_enc", "b_dec"} | ({"threshold"} if fitted.architecture == "batchtopk" else set())
+    assert set(tensors) == names
+    assert tensors["W_enc"].shape == (20, 48)
+
+
+def test_foreign_and_broken_files(fitted, tmp_path):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        SparseAutoencoder.load(path)
+    path.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ValueError, match="not a safetensors file that saescape wrote"):
+        SparseAutoencoder.load(path)
+    fitted.save(path)
+    tensors = load_file(path)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match="no saescape metadata"):
+        SparseAutoencoder.load(path)
+
+    def write(arrays, **header):
+        params = {"architecture": "topk", "k": 3}
+        content = {"format": 1, "params": params, "input_names": [f"d{i}" for i in range(20)]} | header
+        save_file(arrays, path, metadata={"saescape": json.dumps(content)})
+
+    write(tensors, format=99)
+    with pytest.raises(ValueError, match="format 99.*update saescape"):
+        SparseAutoencoder.load(path)
+    write(tensors, params={"architecture": "dense", "k": 3})
+    with pytest.raises(ValueError, match="architecture 'dense'; available"):
+        SparseAutoencoder.load(path)
+    write(tensors, params={"architecture": "topk", "k": 300})
+    with pytest.raises(ValueError, match="`k` must be between 1 and the number of features"):
+        SparseAutoencoder.load(path)
+    write({name: tensors[name] for name in ("W_enc", "b_enc", "b_dec")})
+    with pytest.raises(ValueError, match=r"no tensors \['W_dec'\]"):
+        SparseAutoencoder.load(path)
+    write(tensors | {"b_enc": np.zeros(3, dtype=np.float32)})
+    with pytest.raises(ValueError, match=r"`b_enc` must have shape \(48,\), found \(3,\)"):
+        SparseAutoencoder.load(path)
+    write(tensors | {"b_dec": np.full(20, np.nan, dtype=np.float32)})
+    with pytest.raises(ValueError, match="`b_dec` has non-finite values"):
+        SparseAutoencoder.load(path)
+
+
+def test_partial_fit_goes_on_learning(x):
+    rng = np.random.default_rng(0)
+    model = SparseAutoencoder(48, k=3, batch_size=50)
+    losses = []
+    for _ in range(60):
+        model.partial_fit(x[rng.permutation(300)[:150]])
+        losses.append(model.metrics_["fvu"])
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    assert len(model.history_) == 60
+    assert model.metrics_["n_steps"] == 180
+    assert model.transform(x).shape == (300, 48)
+
+
+@pytest.mark.parametrize("standardize", ["center", "zscore", "none"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_partial_fit_continues_from_a_fit(stored, standardize, x, tmp_path):
+    model = SparseAutoencoder(48, k=3, max_epochs=60, standardize=standardize).fit(x)
+    if stored:
+        model.save(tmp_path / "m.safetensors")
+        model = SparseAutoencoder.load(tmp_path / "m.safetensors")
+    before, fvu = model.W_dec_.copy(), model.metrics_["fvu_train"]
+    model.set_params(max_epochs=1, lr=1e-5).partial_fit(x)
+    # a tiny rate: the learned model is still there, but it has moved
+    assert np.abs(model.W_dec_ - before).max() < 0.05 * np.abs(before).max()
+    assert not np.array_equal(model.W_dec_, before)
+    assert model.metrics_["fvu"] == pytest.approx(fvu, abs=0.05)
+
+
+def test_partial_fit_after_pickling_equals_going_on(x):
+    first = SparseAutoencoder(32, k=3).partial_fit(x)
+    copied = pickle.loads(pickle.dumps(first))
+    np.testing.assert_array_equal(first.partial_fit(x).W_dec_, copied.partial_fit(x).W_dec_)
+
+
+def test_partial_fit_batchtopk_keeps_its_threshold_calibrated(x):
+    model = SparseAutoencoder(48, architecture="batchtopk", k=3)
+    for _ in range(5):
+        model.partial_fit(x)
+    assert model.transform(x).nnz / 300 == pytest.approx(3, rel=0.02)
+
+
+def test_in_a_pipeline(x):
+    codes = make_pipeline(MaxAbsScaler(), SparseAutoencoder(32, k=3, max_epochs=3)).fit_transform(x)
+    assert codes.shape == (300, 32)
+    assert clone(SparseAutoencoder(32, k=3)).get_params()["k"] == 3
+
+
+def test_bad_input(x, fitted):
+    with pytest.raises(NotFittedError):
+        SparseAutoencoder().transform(x)
+    with pytest.raises(ValueError, match=r"`k` must be between 1 and `n_features` \(8\)"):
+        SparseAutoencoder(8, k=9).fit(x)
+    with pytest.raises(ValueError, match="minimum of 10 is required"):
+        SparseAutoencoder().fit(x[:9])
+    bad = x.copy()
+    bad[3, 2] = np.inf
+    with pytest.raises(ValueError, match=r"has 1 non-finite values, the first at position \(3, 2\)"):
+        SparseAutoencoder().fit(da.from_array(bad))
+    with pytest.raises(ValueError, match="no variance"):
+        SparseAutoencoder().fit(np.ones((50, 4)))
+    with pytest.raises(ValueError, match="has 7 columns, but the model was fitted with 20"):
+        fitted.transform(da.from_array(x[:, :7]))
+    with pytest.raises(ValueError, match="codes of 48 features, found shape"):
+        fitted.inverse_transform(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="must have 2 dimensions"):
+        SparseAutoencoder().fit(da.zeros((20, 3, 2)))
