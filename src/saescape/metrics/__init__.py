@@ -1,1 +1,29 @@
 from __future__ import annotations
+
+from ._cka import cka
+from ._dead_fraction import dead_fraction
+from ._effective_rank import effective_rank
+from ._foscttm import foscttm
+from ._fvu import fvu
+from ._knn_recall import knn_recall
+from ._l0 import l0
+from ._label_transfer_accuracy import label_transfer_accuracy
+from ._mcc import mcc
+from ._mmcs import mmcs
+from ._participation_ratio import participation_ratio
+from ._r2_linear import r2_linear
+
+__all__ = [
+    "cka",
+    "dead_fraction",
+    "effective_rank",
+    "foscttm",
+    "fvu",
+    "knn_recall",
+    "l0",
+    "label_transfer_accuracy",
+    "mcc",
+    "mmcs",
+    "participation_ratio",
+    "r2_linear",
+]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from saescape._validate import check_integer
+from saescape.superposition._arrays import as_pair
+from saescape.superposition._neighbors import nearest_neighbors, neighbor_overlap
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+    from saescape._typing import FloatArray
+
+
+def knn_recall(x: FloatArray | sparse.csr_matrix, y: FloatArray | sparse.csr_matrix, k: int = 10) -> float:
+    """Share of the nearest neighbours in one space that are nearest neighbours in another.
+
+    Parameters
+    ----------
+    x
+        Data `(n, d)`.
+    y
+        The same rows in the other space `(n, e)`.
+    k
+        Neighbours of each row (Euclidean distance, exact, without the row itself), less than `n`.
+
+    Returns
+    -------
+    Mean over rows of the shared neighbours divided by `k`: 1 for equal neighbourhoods, and ``k / (n - 1)`` on average
+    for spaces that have nothing to do with each other. Ties, as of equal rows, are broken arbitrarily but always in the
+    same way.
+
+    Raises
+    ------
+    ValueError
+        For unequal numbers of rows, non-finite values and a `k` that is not between 1 and ``n - 1``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import saescape as sae
+    >>> x = np.random.default_rng(0).normal(size=(50, 3))
+    >>> sae.metrics.knn_recall(x, 2 * x + 1, k=5)
+    1.0
+    """
+    first, second = as_pair(("x", "y"), x, y)
+    k = check_integer("k", k, 1, len(first) - 1, high_name="n - 1")
+    return neighbor_overlap(nearest_neighbors(first, k), nearest_neighbors(second, k))
