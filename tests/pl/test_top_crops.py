@@ -83,10 +83,10 @@ def test_rgb_is_shown_as_it_is():
     assert not plt.gcf().legends
 
 
-def test_show_returns_nothing(adata, monkeypatch):
+def test_shown_when_asked(adata, monkeypatch):
     calls = []
     monkeypatch.setattr(plt, "show", lambda *args, **kwargs: calls.append(1))
-    assert sae.pl.top_crops(adata, 2, show=True) is None
+    assert sae.pl.top_crops(adata, 2, show=True).shape == (1, 8)
     assert calls == [1]
 
 

@@ -98,3 +98,12 @@ def test_threshold_when_fewer_than_k_are_positive(weights):
     low = SaeWeights(**weights.arrays() | {"b_enc": weights.b_enc - 100}, architecture="batchtopk", k=K)
     x = np.random.default_rng(1).normal(size=(N, D)).astype(np.float32)
     assert calibrate_threshold(RowSource(x), low, np.ones(N, dtype=bool), CPU) == 0.0
+
+
+def test_errors_in_given_units(weights):
+    x = np.random.default_rng(5).normal(size=(40, D)).astype(np.float32)
+    scale = np.linspace(0.5, 3, D)
+    encoded = encode_rows(RowSource(x), weights, CPU, scale=scale)
+    x_hat = weights.decode(encoded.codes)
+    expected = np.square((x - x_hat) / scale).sum() / np.square((x - x.mean(0)) / scale).sum()
+    assert encoded.fvu() == pytest.approx(expected, rel=1e-5)

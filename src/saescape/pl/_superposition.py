@@ -20,14 +20,12 @@ _LEAST_REACH = 0.05
 
 
 @doc_params
-def superposition(
-    adata: AnnData, *, key: str | None = None, ax: Any = None, show: bool | None = None
-) -> np.ndarray | None:
+def superposition(adata: AnnData, *, key: str | None = None, ax: Axes | None = None, show: bool | None = None) -> Axes:
     """Plot the superposition score against its nulls, and the interference of single cells.
 
-    Left: the score (line) above its draws under both permutation nulls (marks), the mean of a random dictionary with
-    twice its standard deviation (bar), and 0, the value of an orthonormal dictionary. Right: the distribution of the
-    signed interference over cells.
+    First panel: the score (line) above its draws under both permutation nulls (marks), the mean of a random dictionary with
+    twice its standard deviation (bar), and 0, the value of an orthonormal dictionary. Second panel, only in a
+    figure of its own (`ax=None`): the distribution of the signed interference over cells.
 
     Parameters
     ----------
@@ -35,19 +33,17 @@ def superposition(
     key
         `key_added` of :func:`saescape.tl.superposition_score`; None for the default.
     ax
-        Array of two axes to draw on; a new figure when None.
+        Axes for the first panel; a new figure with both panels when None.
     {show}
 
     Returns
     -------
-    Array of the two :class:`~matplotlib.axes.Axes` if `show=False`, else `None`.
+    The axes of the first panel.
 
     Raises
     ------
     KeyError
         If the score has not been computed.
-    ValueError
-        If `ax` is not two axes.
 
     Examples
     --------
@@ -56,32 +52,24 @@ def superposition(
     >>> adata = sc.datasets.pbmc68k_reduced()
     >>> sae.tl.sae_fit(adata, 64, use_rep="X_pca", max_epochs=20, show_progress_bar=False)
     >>> sae.tl.superposition_score(adata, n_pairs=1000, n_perms=20)
-    >>> axes = sae.pl.superposition(adata, show=False)
-    >>> len(axes)
-    2
+    >>> sae.pl.superposition(adata, show=False).get_xlabel()
+    'co-activation-weighted interference'
     """
     check_adata(adata)
     names = superposition_keys(key)
     argument = None if key is None else "key"
     result = require_key(adata, "uns", names.uns, argument=argument)
     cells = np.asarray(require_key(adata, "obs", names.obs, argument=argument), dtype=float)
-    axes = _two_axes(ax)
-    _draw_nulls(axes[0], result)
-    _draw_cells(axes[1], cells)
-    show_if_wanted(show=show)
-    return axes if show is False else None
-
-
-def _two_axes(ax: Any) -> np.ndarray:
+    cells_ax = None
     if ax is None:
         import matplotlib.pyplot as plt
 
-        return plt.subplots(1, 2, figsize=(10, 3.4), width_ratios=(1.2, 1), layout="constrained")[1]
-    axes = np.asarray(ax, dtype=object).ravel()
-    if len(axes) != 2:
-        msg = f"`ax` must be two axes, found {len(axes)}."
-        raise ValueError(msg)
-    return axes
+        ax, cells_ax = plt.subplots(1, 2, figsize=(10, 3.4), width_ratios=(1.2, 1), layout="constrained")[1]
+    _draw_nulls(ax, result)
+    if cells_ax is not None:
+        _draw_cells(cells_ax, cells)
+    show_if_wanted(show=show)
+    return ax
 
 
 def _draw_nulls(ax: Axes, result: dict[str, Any]) -> None:

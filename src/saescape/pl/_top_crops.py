@@ -37,7 +37,7 @@ def top_crops(
     outline: bool = True,
     folder: str | Path | None = None,
     show: bool | None = None,
-) -> np.ndarray | None:
+) -> np.ndarray:
     """Show the image crops that activate features of a sparse autoencoder most.
 
     One row per feature, one column per observation, the most active first; the activation stands above each crop.
@@ -67,7 +67,7 @@ def top_crops(
 
     Returns
     -------
-    With `show=False` the array of :class:`matplotlib.axes.Axes`, `(n_features, n_crops)`; else None.
+    Array of :class:`matplotlib.axes.Axes`, `(n_features, n_crops)`.
 
     Raises
     ------
@@ -144,9 +144,7 @@ def top_crops(
         axes_row[0].set_ylabel(f"{name}\n{share}", fontsize=8)
     _channel_legend(figure, chosen, stored)
     show_if_wanted(show=show)
-    import scanpy as sc
-
-    return None if (sc.settings.autoshow if show is None else show) else axes
+    return axes
 
 
 def _resolve_features(adata: AnnData, features: Any, key: str | None, n_dims: int) -> tuple[list[int], list[str]]:

@@ -102,10 +102,9 @@ class Encoder:
             ptr = torch.cat([ptr[:1], counts.cumsum(0)])
         return active._replace(values=values, cols=cols, rows=rows, ptr=ptr)
 
-    def squared_errors(self, active: Active, centred: torch.Tensor) -> torch.Tensor:
-        """Squared error of the reconstruction of each row."""
-        error = self.ops.bag(active.cols, self.decoder, active.ptr, active.values)
-        return error.sub_(centred).square_().sum(1)
+    def errors(self, active: Active, centred: torch.Tensor) -> torch.Tensor:
+        """Reconstruction minus row."""
+        return self.ops.bag(active.cols, self.decoder, active.ptr, active.values).sub_(centred)
 
 
 def row_batches(rows: RowSource, size: int) -> Iterator[tuple[int, torch.Tensor]]:
@@ -131,13 +130,22 @@ def _pool(
 
 
 @torch.no_grad()
-def encode_rows(rows: RowSource, weights: SaeWeights, device: torch.device, groups: IntArray | None = None) -> Encoded:
+def encode_rows(
+    rows: RowSource,
+    weights: SaeWeights,
+    device: torch.device,
+    groups: IntArray | None = None,
+    *,
+    scale: FloatArray | None = None,
+) -> Encoded:
     """Encode every row alone, pool positions, and measure error and activity on the way.
 
     Parameters
     ----------
     groups
         Group number of each observation, for the error of each group.
+    scale
+        Units of the dimensions in which errors and variances are measured; None for those of the rows.
     """
     m, p = weights.n_features, rows.n_positions or 1
     encoder = Encoder(weights, device, p)
@@ -148,11 +156,13 @@ def encode_rows(rows: RowSource, weights: SaeWeights, device: torch.device, grou
     sizes, errors = np.zeros(n_groups, dtype=np.int64), np.zeros(n_groups)
     sums, squares = np.zeros((n_groups, rows.n_dims)), np.zeros(n_groups)
     parts = []
+    inverse = torch.ones(rows.n_dims) if scale is None else torch.from_numpy(1 / np.asarray(scale, dtype=np.float32))
+    inverse = inverse.to(device)
     for start, x in row_batches(rows, encoder.batch_size):
         centred_tensor, pre = encoder.pre_activations(x)
         active = encoder.active(pre)
-        error = encoder.squared_errors(active, centred_tensor).cpu().numpy().astype(np.float64)
-        centred = centred_tensor.cpu().numpy()
+        error = (encoder.errors(active, centred_tensor) * inverse).square().sum(1).cpu().numpy().astype(np.float64)
+        centred = (centred_tensor * inverse).cpu().numpy()
         values, cols, ptr = active.values.cpu(), active.cols.cpu(), active.ptr.cpu().numpy()
         maximum.scatter_reduce_(0, cols, values, "amax")
         n_active += np.bincount(cols.numpy(), minlength=m)

@@ -83,7 +83,8 @@ def fit_rows(
     history = _train(trainer, data, standardizer, evaluation, order, show_progress_bar)
 
     weights = finished_weights(trainer, standardizer, rows, ~held_out)
-    encoded = encode_rows(rows, weights, device, held_out.astype(np.int64) if groups is None else groups)
+    numbers = held_out.astype(np.int64) if groups is None else groups
+    encoded = encode_rows(rows, weights, device, numbers, scale=standardizer.scale)
     features = feature_table(encoded)
     metrics = _fit_metrics(encoded, held_out, groups) | {"n_steps": float(plan.n_steps)}
     return Fit(weights, history, features, metrics, encoded)

@@ -89,6 +89,6 @@ class Session:
         history = pd.DataFrame(self.history)
         history.index = history.index.astype(str)
         weights = finished_weights(trainer, self.standardizer, rows, np.ones(rows.n_obs, dtype=bool))
-        encoded = encode_rows(rows, weights, device)
+        encoded = encode_rows(rows, weights, device, scale=self.standardizer.scale)
         metrics = {"fvu": encoded.fvu(), **code_metrics(encoded), "n_train": float(rows.n_obs), "n_steps": trainer.t}
         return Update(weights, history, feature_table(encoded), metrics)

@@ -103,7 +103,8 @@ def sae_fit(
     `adata.uns['sae' | key_added]['history']` : :class:`pandas.DataFrame`
         `step`, `loss`, `fvu`, `l0`, `n_dead`, `lr`, and `fvu_held_out` at some steps.
     `adata.uns['sae' | key_added]['metrics']` : :class:`dict`
-        `fvu` (fraction of variance unexplained, held-out rows), `fvu_train`, `l0`, `l0_share_alive`, `n_dead`,
+        `fvu` (fraction of variance unexplained, held-out rows; with `standardize="zscore"` every dimension counts
+        alike), `fvu_train`, `l0`, `l0_share_alive`, `n_dead`,
         `n_features`, `n_train`, `n_held_out` (observations), `n_steps`.
     `adata.uns['sae' | key_added]['groups']` : :class:`pandas.DataFrame`
         With `batch_key`: `n_obs`, `fvu`, `held_out` of each group.

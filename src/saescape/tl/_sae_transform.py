@@ -93,15 +93,18 @@ def sae_transform(
         msg = f"`key_added={key_added!r}` would overwrite the representation that is encoded; choose another name."
         raise ValueError(msg)
     torch_device = resolve_device(device)
-    # the check for finite values
-    rep.rows.moments()
+    # also the check for finite values
+    _, variance = rep.rows.moments()
+    scale = None
+    if stored.params.get("standardize") == "zscore":
+        scale = np.where(variance > 0, np.sqrt(variance), 1.0)
 
     from saescape.sae._encode import encode_rows
     from saescape.sae._fit import code_metrics, feature_table
 
     adata = adata.copy() if copy else adata
     start = logg.info(f"encoding {rep.rows.where}")
-    encoded = encode_rows(rep.rows, stored.weights, torch_device)
+    encoded = encode_rows(rep.rows, stored.weights, torch_device, scale=scale)
     metrics = {"fvu": encoded.fvu(), **code_metrics(encoded), "n_obs": float(rep.rows.n_obs)}
     params = stored.params | {"use_rep": use_rep, "layer": layer}
     weights = stored.weights
