@@ -241,11 +241,11 @@ def test_backed_mode_cannot_be_copied(small, tmp_path):
 def test_error_counts_dimensions_alike_with_zscore(small):
     # one dimension in other units must not decide what is reported, and history and metrics must agree
     small.obsm["X_rep"] = small.obsm["X_rep"].copy()
-    sae.tl.sae_fit(small, 32, use_rep="X_rep", standardize="zscore", **(QUICK | {"k": 3, "max_epochs": 30}))
+    sae.tl.sae_fit(small, 32, use_rep="X_rep", standardize="zscore", **(QUICK | {"max_epochs": 30}))
     fvu = small.uns["sae"]["metrics"]["fvu"]
     assert fvu == pytest.approx(small.uns["sae"]["history"]["fvu_held_out"].iloc[-1], rel=0.02)
     small.obsm["X_rep"][:, 0] *= 1000
-    sae.tl.sae_fit(small, 32, use_rep="X_rep", standardize="zscore", **(QUICK | {"k": 3, "max_epochs": 30}))
+    sae.tl.sae_fit(small, 32, use_rep="X_rep", standardize="zscore", **(QUICK | {"max_epochs": 30}))
     assert small.uns["sae"]["metrics"]["fvu"] == pytest.approx(fvu, rel=0.02)
     # `sae_transform` measures in the same units; nearly all of these cells are those of the training
     sae.tl.sae_transform(small, small, key_added="again")

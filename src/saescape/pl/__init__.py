@@ -1,1 +1,9 @@
 from __future__ import annotations
+
+from ._features import features
+from ._gw_coupling import gw_coupling
+from ._superposition import superposition
+from ._top_crops import top_crops
+from ._training import training
+
+__all__ = ["features", "gw_coupling", "superposition", "top_crops", "training"]
