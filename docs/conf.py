@@ -14,7 +14,7 @@ OFFLINE = os.environ.get("DOCS_OFFLINE", "0") == "1"
 
 project = "saescape"
 author = "saescape developers"
-copyright = f"2026, {author}"  # noqa: A001
+copyright = f"2026, {author}"
 version = release = package_version("saescape")
 
 extensions = [

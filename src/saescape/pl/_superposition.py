@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MEASURED, _NULLS = "#c1272d", {"usage": "#4878a8", "assignment": "#c8a45c"}
-_LABELS = {"usage": "activations permuted\nover cells", "assignment": "decoder rows dealt\nat random"}
+_LABELS = {"usage": "activations permuted", "assignment": "decoder rows dealt"}
 _LEAST_REACH = 0.05
 
 
@@ -23,7 +23,7 @@ _LEAST_REACH = 0.05
 def superposition(adata: AnnData, *, key: str | None = None, ax: Axes | None = None, show: bool | None = None) -> Axes:
     """Plot the superposition score against its nulls, and the interference of single cells.
 
-    First panel: the score (line) above its draws under both permutation nulls (marks), the mean of a random dictionary with
+    First panel: the score (line), its draws under both permutation nulls (marks), the mean of a random dictionary with
     twice its standard deviation (bar), and 0, the value of an orthonormal dictionary. Second panel, only in a
     figure of its own (`ax=None`): the distribution of the signed interference over cells.
 
@@ -64,7 +64,7 @@ def superposition(adata: AnnData, *, key: str | None = None, ax: Axes | None = N
     if ax is None:
         import matplotlib.pyplot as plt
 
-        ax, cells_ax = plt.subplots(1, 2, figsize=(10, 3.4), width_ratios=(1.2, 1), layout="constrained")[1]
+        ax, cells_ax = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=(1.2, 1), layout="constrained")[1]
     _draw_nulls(ax, result)
     if cells_ax is not None:
         _draw_cells(cells_ax, cells)
@@ -84,13 +84,14 @@ def _draw_nulls(ax: Axes, result: dict[str, Any]) -> None:
     row = len(labels)
     ax.errorbar(random["mean"], row, xerr=2 * random["sd"], fmt="o", color="0.35", capsize=4)
     ax.plot(0.0, row + 1, "o", color="0.35")
-    labels += ["random dictionary\n(± 2 SD)", "orthonormal dictionary"]
+    labels += ["random dictionary\n(mean ± 2 SD)", "orthonormal dictionary"]
     ax.axvline(score, color=_MEASURED, linewidth=2, label=f"score {score:.3g}")
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(-0.6, len(labels) + 0.1)
+    ax.set_yticks(range(len(labels)), labels, fontsize="small")
+    ax.set_ylim(-0.6, len(labels) + 0.4)
     ax.set_xlim(left=min(0.0, random["mean"] - 2 * random["sd"], *ax.get_xlim()))
     ax.set(xlabel="co-activation-weighted interference", title="score and what it would be")
-    ax.legend(frameon=False, fontsize="small", loc="upper center")
+    ax.grid(visible=False)
+    ax.legend(frameon=False, fontsize="small", loc="upper right")
 
 
 def _draw_cells(ax: Axes, cells: np.ndarray) -> None:
@@ -102,4 +103,7 @@ def _draw_cells(ax: Axes, cells: np.ndarray) -> None:
     median = float(np.median(cells))
     ax.axvline(median, color=_MEASURED, linewidth=2, label=f"median {median:.2f}")
     ax.set(xlabel="signed interference (0: orthogonal)", ylabel="cells", title="single cells")
-    ax.legend(frameon=False, fontsize="small")
+    ax.grid(visible=False)
+    # room above the bars for the legend
+    ax.margins(y=0.25)
+    ax.legend(frameon=False, fontsize="small", loc="upper right")
