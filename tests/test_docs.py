@@ -69,6 +69,20 @@ def test_readme_prints_the_two_commands():
     assert "pytest" in commands[1]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_readme_example_runs():
+    code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    fields = sae.datasets.nf1_cell_painting()
+    _, adata_rna = sae.datasets.paired(40, 40)
+    namespace = {"images": fields.images, "masks": fields.labels, "adata_rna": adata_rna}
+    quick = code.replace('use_rep="tokens")', 'use_rep="tokens", max_epochs=2)')
+    quick = quick.replace('obs="cell_type")', 'obs="cell_type", n_nulls=2, n_starts=2)')
+    assert quick.count("max_epochs") == quick.count("n_nulls") == 1
+    exec(quick, namespace)
+    assert namespace["adata"].obs["gw_cell_type"].notna().all()
+    assert "rank_genes_groups" in namespace["features"].uns
+
+
 def test_notebooks_are_committed_executed():
     import json
 
