@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from saescape import _validate as validate
 from saescape._device import resolve_device
 from saescape._docs import doc_params
 from saescape._random import as_generator, child_seed, rng_param, torch_generator
+from saescape._threads import one_thread
 
 
 def test_integers():
@@ -43,6 +45,18 @@ def test_devices():
     assert resolve_device("cpu").type == "cpu"
     with pytest.raises(ValueError, match="must name a torch device"):
         resolve_device("gpu9")
+
+
+def test_threads_are_restored():
+    before = torch.get_num_threads()
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+    with pytest.raises(ZeroDivisionError), one_thread():
+        _ = 1 / 0
+    assert torch.get_num_threads() == before
+    with one_thread(when=False):
+        assert torch.get_num_threads() == before
 
 
 def test_generators_are_seeded_and_local(global_state):

@@ -58,9 +58,11 @@ def gw_coupling(
 
     Examples
     --------
+    >>> import warnings
     >>> import saescape as sae
     >>> adata, adata_ref = sae.datasets.paired(60, 60, n_types=2)
-    >>> sae.tl.gw_map(adata, adata_ref, use_rep="X_image", show_progress_bar=False, device="cpu")
+    >>> with warnings.catch_warnings(action="ignore"):  # `n_nulls=0` saves time here and warns
+    ...     sae.tl.gw_map(adata, adata_ref, use_rep="X_image", n_nulls=0, show_progress_bar=False, device="cpu")
     >>> ax = sae.pl.gw_coupling(adata, adata_ref, "cell_type", "cell_type", show=False)
     """
     df = coupling_df(adata, adata_ref, groupby, groupby_ref, key=key)

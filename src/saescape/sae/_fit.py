@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from saescape._threads import one_thread
 from saescape._warnings import ConvergenceWarning, SignificanceWarning
 
 from ._calibrate import calibrate_threshold
@@ -32,6 +33,8 @@ _N_LOGS = 100
 _N_EVALUATIONS = 10
 _EVALUATION_ROWS = 2_048
 _MIN_SAMPLE = 2_048
+# multiplications of an encoder product below which a second thread saves nothing
+_SMALL_PRODUCT = 2**24
 # above this share of the alive features a code is hardly sparse
 _DENSE_SHARE = 0.1
 
@@ -80,7 +83,9 @@ def fit_rows(
     mean, inverse = standardizer.tensors(device)
     trainer = make_trainer(data, plan, standardizer, sampling)
     evaluation = (data.held_out_sample(_EVALUATION_ROWS, sampling) - mean) * inverse
-    history = _train(trainer, data, standardizer, evaluation, order, show_progress_bar)
+    small = plan.batch_size * plan.n_features * rows.n_dims <= _SMALL_PRODUCT
+    with one_thread(when=small and device.type == "cpu"):
+        history = _train(trainer, data, standardizer, evaluation, order, show_progress_bar)
 
     weights = finished_weights(trainer, standardizer, rows, ~held_out)
     numbers = held_out.astype(np.int64) if groups is None else groups

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from saescape._threads import one_thread
+
 from ._coreset import coreset
 from ._embedding import dense_costs, embed
 from ._plan import FactoredPlan
@@ -80,7 +82,8 @@ def align(
     problem, views, n_links = _embed_sides(x, y, settings, rng)
     step()
     small = _summary(views, _SEARCH_SIZE, settings, rng)
-    found = search(small, settings.epsilon, settings.n_starts, rng)
+    with one_thread():
+        found = search(small, settings.epsilon, settings.n_starts, rng)
     step()
     core = _summary(views, settings.n_landmarks or _SOLVE_SIZE, settings, rng)
     refined = [

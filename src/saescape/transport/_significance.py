@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saescape._threads import one_thread
+
 from ._coreset import coreset
 from ._embedding import embed, prepare
 from ._nulls import rearranged, reduced
@@ -105,7 +107,8 @@ def _side(views: list[FloatArray], settings: Settings, rng: np.random.Generator)
 
 
 def _best_loss(x: Side, y: Side, settings: Settings, rng: np.random.Generator) -> float:
-    return float(search(Problem(x, y), settings.epsilon, settings.n_starts, rng, rounds=1).loss[0])
+    with one_thread():
+        return float(search(Problem(x, y), settings.epsilon, settings.n_starts, rng, rounds=1).loss[0])
 
 
 def _subsample(x: FloatArray, rng: np.random.Generator) -> FloatArray:
