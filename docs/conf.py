@@ -48,7 +48,7 @@ nb_execution_mode = "off"
 nb_output_stderr = "remove"
 nb_merge_streams = True
 nitpicky = not OFFLINE
-suppress_warnings = ["myst.xref_missing"] if OFFLINE else []
+suppress_warnings = ["myst.header"] + (["myst.xref_missing"] if OFFLINE else [])
 
 intersphinx_mapping = (
     {}
