@@ -55,6 +55,9 @@ def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
     # `['X_sae' | key_added]` in docstrings stands for the default and the explicit name
     docstring = re.sub(r'"\s*\|[^\]]*\]', '"]', getattr(sae.tl, tool).__doc__.replace("'", '"'))
     documented, docstring = (re.sub(r"\{+column\}+", "bulk_labels", text) for text in (documented, docstring))
+    results = [target.uns[slot.split('"')[1]] for slot in new if slot.startswith("uns")]
+    for key in {key for result in results for key in result}:
+        assert f"`{key}`" in documented, f"outputs.md does not name {key!r}"
     for slot in new:
         assert slot in documented, f"outputs.md does not list {slot}"
         assert slot in docstring, f"the docstring of tl.{tool} does not list {slot}"

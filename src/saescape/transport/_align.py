@@ -123,11 +123,9 @@ def align_pot(
 ) -> Alignment:
     """Couple all cells with POT's dense entropic solver, from the same kinds of starts."""
     problem, views, _ = _embed_sides(x, y, settings, rng)
-    costs = [
-        [dense_costs(side, metric, n_neighbors=settings.n_neighbors, rng=rng) for metric in settings.metrics]
-        for side in (x, y)
-    ]
-    (cost_x, links_x), (cost_y, links_y) = costs[0][0], costs[1][0]
+    (cost_x, links_x), (cost_y, links_y) = (
+        dense_costs(side, settings.metrics[0], n_neighbors=settings.n_neighbors, rng=rng) for side in (x, y)
+    )
     step()
     starts, kinds = starting_points(_summary(views, _SEARCH_SIZE, settings, rng), settings.n_starts, rng)
     results = []
