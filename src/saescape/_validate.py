@@ -20,6 +20,7 @@ _MAKERS = {
     "X_diffmap": "`sc.tl.diffmap(adata)`",
     "X_sae": "`sae.tl.sae_fit(adata)`",
     "sae": "`sae.tl.sae_fit(adata)`",
+    "sae_sweep": "`sae.tl.sae_sweep(adata)`",
     "X_scVI": "`adata.obsm['X_scVI'] = model.get_latent_representation()` of a trained scVI model",
     "tokens": "`sae.pp.image_to_adata(..., tokens=True)`",
     "spatial": "`sae.pp.image_to_adata(...)`",
@@ -43,9 +44,12 @@ def check_adata(adata: Any, name: str = "adata") -> AnnData:
 
 
 def check_copy(adata: AnnData, *, copy: bool) -> None:
-    """Raise when a copy of a backed object is asked for."""
+    """Raise when a copy of a backed object is asked for, or results would have to go into a view of one."""
     if copy and adata.isbacked:
         msg = "`copy=True` is not possible in backed mode; use `copy=False`, or `adata.to_memory()` first."
+        raise ValueError(msg)
+    if adata.is_view and adata.isbacked:
+        msg = "A view of a backed AnnData cannot take results; use `adata.to_memory()` or `adata.copy(filename)` first."
         raise ValueError(msg)
 
 
@@ -64,6 +68,9 @@ def require_key(adata: AnnData, attr: str, name: str, *, argument: str | None = 
     keys = list(slot.columns) if attr in {"obs", "var"} else list(slot.keys())
     if name not in keys:
         raise missing_key(name, f"{adata_name}.{attr}", keys, argument=argument)
+    if attr in {"obs", "var"} and hasattr(slot, "to_memory"):
+        # a lazy table
+        slot = slot[[name]].to_memory()
     return slot[name]
 
 

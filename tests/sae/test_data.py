@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 
 from saescape._rows import RowSource
-from saescape.sae import _data
+from saescape.sae import _batches
 from saescape.sae._data import TrainingRows, hold_out_observations
 
 CPU = torch.device("cpu")
@@ -24,7 +24,8 @@ def _numbered(n=200, p=None):
 
 @pytest.mark.parametrize(("kind", "p"), [("memory", None), ("memory", 4), ("dask", None), ("dask", 4), ("csr", None)])
 def test_a_pass_has_every_training_row_once_and_no_other(kind, p, monkeypatch):
-    monkeypatch.setattr(_data, "_BLOCK_BYTES", 12 * 17 * (p or 1))
+    monkeypatch.setattr(_batches, "_SPAN_BYTES", 12 * 5 * (p or 1))
+    monkeypatch.setattr(_batches, "_BUFFER_BYTES", 12 * 70 * (p or 1))
     x = _numbered(p=p)
     held_out = hold_out_observations(200, p or 1, 3, np.random.default_rng(0))
     lazy = {"memory": x, "dask": da.from_array(x, chunks=30), "csr": sparse.csr_matrix(x) if p is None else None}
@@ -61,7 +62,8 @@ def test_a_large_dense_array_is_used_in_place():
 def test_hold_out_sizes():
     rng = np.random.default_rng(0)
     assert hold_out_observations(500, 1, 5, rng).sum() == 50
-    assert hold_out_observations(10, 1, 5, rng).sum() == 1
+    assert hold_out_observations(10, 1, 5, rng).sum() == 2
+    assert hold_out_observations(10, 4, 5, rng).sum() == 1
     assert hold_out_observations(10**6, 1, 5, rng).sum() == 20_000
     assert hold_out_observations(10**5, 100, 5, rng).sum() == 200
 

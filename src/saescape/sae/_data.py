@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from saescape._random import child_seed
+
+from ._batches import Batches, ByBuffers, RandomAccess
 from ._defaults import HELD_OUT_ROWS, HELD_OUT_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from saescape._rows import RowSource
     from saescape._typing import BoolArray, IntArray
 
-# data up to this size become one tensor; larger ones are read by blocks
-IN_MEMORY_BYTES = 2**30
+# data up to this size become one tensor; larger ones stay where they are
+IN_MEMORY_BYTES = 2**29
 _HELD_OUT_BYTES = 2**28
-_BLOCK_BYTES = 8 * 2**20
-_BLOCKS_PER_BUFFER = 8
 
 
 def hold_out_observations(
@@ -35,7 +36,8 @@ def hold_out_observations(
     held_out = np.zeros(n_obs, dtype=bool)
     if groups is None:
         limit = max(1, min(HELD_OUT_ROWS, _HELD_OUT_BYTES // (4 * n_dims)) // n_positions)
-        n = min(max(1, round(HELD_OUT_SHARE * n_obs)), limit)
+        # a single row has no variance to compare an error with
+        n = min(max(1 if n_positions > 1 else 2, round(HELD_OUT_SHARE * n_obs)), limit)
         held_out[rng.choice(n_obs, n, replace=False)] = True
         return held_out
     sizes = np.bincount(groups)
@@ -59,7 +61,7 @@ class TrainingRows:
     device
         Where batches go.
     max_bytes
-        Data larger than that (as float32) stay where they are and are shuffled by blocks.
+        Data larger than that (as float32) stay where they are; those on disk or lazy are shuffled by buffers.
     """
 
     def __init__(
@@ -71,14 +73,22 @@ class TrainingRows:
         self.held_out = np.flatnonzero(held_out)
         self.n_positions = rows.n_positions or 1
         self.n_train = len(self.train) * self.n_positions
-        self._tensor = None
+        self._tensor = self._as_tensor(max_bytes)
+        self._order: RandomAccess | ByBuffers
+        if self._tensor is not None or rows.in_memory:
+            self._order = RandomAccess(self._rows_of(self.train), self._tensor, rows, device)
+        else:
+            self._order = ByBuffers(rows, ~held_out, device)
+
+    def _as_tensor(self, max_bytes: int) -> torch.Tensor | None:
+        rows = self.source
         # a dense float32 array is used in place, whatever its size
         in_place = isinstance(rows.data, np.ndarray) and rows.data.dtype == np.float32 and rows.columns is None
-        if rows.dense_bytes <= max_bytes or (in_place and device.type == "cpu"):
-            array = rows.read_all().reshape(-1, rows.n_dims)
-            if not array.flags.writeable:
-                array = array.copy()
-            self._tensor = torch.from_numpy(array).to(device)
+        in_place = in_place and rows.in_memory and rows.data.flags.writeable and rows.data.flags.c_contiguous
+        if rows.dense_bytes > max_bytes and not (in_place and self.device.type == "cpu"):
+            return None
+        array = rows.read_all().reshape(-1, rows.n_dims)
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
 
     def _rows_of(self, observations: IntArray) -> IntArray:
         if self.n_positions == 1:
@@ -93,44 +103,45 @@ class TrainingRows:
         """Up to `n` different training rows in random order, on CPU."""
         picked = rng.choice(self.n_train, min(n, self.n_train), replace=False)
         observations, positions = np.divmod(picked, self.n_positions)
-        unique, inverse = np.unique(self.train[observations], return_inverse=True)
-        return self.take(unique)[torch.from_numpy(inverse * self.n_positions + positions)]
+        return torch.from_numpy(self.source.take_rows(self.train[observations] * self.n_positions + positions))
 
     def held_out_sample(self, n: int, rng: np.random.Generator) -> torch.Tensor:
         """Rows of some held-out observations, about `n`."""
         count = min(len(self.held_out), max(1, n // self.n_positions))
         return self.take(np.sort(rng.choice(self.held_out, count, replace=False))).to(self.device)
 
-    def batches(self, batch_size: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
-        """Batches without end; every pass has a new order, and its incomplete last batch is dropped."""
-        while True:
-            yield from (
-                self._pass_in_memory(batch_size, rng)
-                if self._tensor is not None
-                else self._pass_by_blocks(batch_size, rng)
-            )
+    def batches(
+        self,
+        batch_size: int,
+        rng: np.random.Generator | int = 0,
+        *,
+        state: Mapping[str, int] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> Batches:
+        """Batches without end; every pass has a new order, and its incomplete last batch is dropped.
 
-    def _pass_in_memory(self, batch_size: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
-        order = torch.from_numpy(rng.permutation(self._rows_of(self.train))).to(self.device)
-        for start in range(0, len(order) - batch_size + 1, batch_size):
-            yield self._tensor[order[start : start + batch_size]]  # type: ignore[index]
-
-    def _pass_by_blocks(self, batch_size: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
-        """Blocks of neighbours in random order, several at a time in a buffer whose rows are mixed."""
-        size = self.source.block_size(_BLOCK_BYTES)
-        keep = np.zeros(self.source.n_obs, dtype=bool)
-        keep[self.train] = True
-        starts = rng.permutation(np.arange(0, self.source.n_obs, size))
-        rest = np.empty((0, self.source.n_dims), dtype=np.float32)
-        for first in range(0, len(starts), _BLOCKS_PER_BUFFER):
-            parts = [rest]
-            for start in starts[first : first + _BLOCKS_PER_BUFFER]:
-                stop = min(start + size, self.source.n_obs)
-                block = self.source.read(int(start), int(stop))[keep[start:stop]]
-                parts.append(block.reshape(-1, self.source.n_dims))
-            buffer = np.concatenate(parts)
-            buffer = buffer[rng.permutation(len(buffer))]
-            n_full = len(buffer) // batch_size * batch_size
-            for start in range(0, n_full, batch_size):
-                yield torch.from_numpy(buffer[start : start + batch_size]).to(self.device)
-            rest = buffer[n_full:]
+        Parameters
+        ----------
+        batch_size
+            Rows of a batch, of all processes together.
+        rng
+            Generator from which a seed is drawn, or that seed (processes that share batches need the same).
+        state
+            What :meth:`Batches.state` gave: go on exactly there. Nothing is read for the batches already taken.
+        rank, world_size
+            Number of this process and of all. It gets the rows ``rank::world_size`` of each batch.
+        """
+        share = {"rank": rank, "world_size": world_size}
+        if state is None:
+            seed = child_seed(rng) if isinstance(rng, np.random.Generator) else int(rng)
+            return Batches(self._order, batch_size, seed, **share)
+        start = {name: int(state[name]) for name in ("n_passes", "n_batches")}
+        batches = Batches(self._order, batch_size, int(state["seed"]), **start, **share)
+        found = batches.state()
+        different = [name for name in found if found[name] != state[name]]
+        if different:
+            name = different[0]
+            msg = f"The order of rows cannot be continued: `{name}` was {state[name]} and is {found[name]}."
+            raise ValueError(msg)
+        return batches
