@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import warnings
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from anndata import AnnData
@@ -13,11 +14,16 @@ from saescape._logging import logg
 from saescape._rep import Representation, get_representation
 from saescape._rows import RowSource
 from saescape._store import StoredSae, decoder_loadings, from_uns, load_file, write_slots
-from saescape._validate import check_adata, check_copy
+from saescape._typing import Inference
+from saescape._validate import check_adata, check_choice, check_copy, check_real
+from saescape._warnings import ConvergenceWarning
 from saescape.models import SparseAutoencoder
 
 if TYPE_CHECKING:
     from saescape._typing import FloatArray
+    from saescape.sae._infer_rows import Inferred
+
+_L0_TOLERANCE = 0.02
 
 
 @doc_params
@@ -28,7 +34,10 @@ def sae_transform(
     key: str | None = None,
     use_rep: str | None = None,
     layer: str | None = None,
+    inference: Inference = "encoder",
+    l0_target: float | None = None,
     device: str | None = None,
+    show_progress_bar: bool = True,
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
@@ -46,7 +55,16 @@ def sae_transform(
         Key of `.obsm` to encode; 2-D or 3-D tokens. With `use_rep` and `layer` both None, what the model was fitted on.
     layer
         Key of `.layers` to encode. Not together with `use_rep`.
+    inference
+        How codes are found. `"encoder"`: the model's encoder, one product per row. `"fista"`: the minimum of
+        ``1/2 ||x - b_dec - z W_dec||^2 + penalty * sum_j z_j ||W_dec_j||`` over non-negative `z`. `"omp"`: orthogonal
+        matching pursuit with a non-negative refit, which adds features until none correlates with the residual by more
+        than `penalty`. Both use the decoder only and take longer. Their penalty is tuned on up to 16,384 rows so that
+        the mean L0 is that of the encoder on the same rows; each row spends as many features as it needs.
+    l0_target
+        Mean number of active features per row for `"fista"` and `"omp"`, instead of the encoder's.
     {device}
+    {show_progress_bar}
     key_added
         Name under which results are stored, used verbatim in every slot listed below. None for `key`.
     {copy}
@@ -59,7 +77,9 @@ def sae_transform(
         Codes `(n_obs, n_features)`, non-negative.
     `adata.uns['sae' | key_added]` : :class:`dict`
         The model, as :func:`saescape.tl.sae_fit` writes it; `features` and `metrics` (`fvu`, `l0`, `l0_share_alive`,
-        `n_dead`, `n_features`, `n_obs`) describe the new data, `history` the fit.
+        `n_dead`, `n_features`, `n_obs`) describe the new data, `history` the fit. With `"fista"` and `"omp"` `metrics`
+        also has `fvu_encoder` and `l0_encoder` of the encoder on the same rows, and, unless `l0_target` is given,
+        `amortisation_gap`, which is ``fvu_encoder - fvu`` at equal L0. `params` has `inference` and `penalty`.
     `adata.varm['sae_decoder' | key_added]` : :class:`numpy.ndarray` (dtype `float32`)
         Feature directions in units of the variables, where they can be expressed so.
 
@@ -70,6 +90,26 @@ def sae_transform(
     ValueError
         When the dimensions of the data are not those of the model, by number or by name, and for non-finite data.
         Variables in another order, and additional ones, are no error for a model that was fitted on variables.
+        When `l0_target` is given for the encoder, or is not between 0 and the number of features.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When rows did not reach a duality gap of 1e-4 of half their squared length within 2,000 iterations, or when no
+        penalty gives the L0 that is wanted to 2 %.
+
+    Notes
+    -----
+    A linear encoder with a threshold cannot reach the best sparse code in general; what it loses is the amortisation
+    gap (O'Neill, Gumran and Klindt, arXiv 2411.13117). FISTA: Beck and Teboulle (2009, doi:10.1137/080716542), with the
+    restart of O'Donoghue and Candes (2015, doi:10.1007/s10208-013-9150-3), stopped by the duality gap of Kim et al.
+    (2007, doi:10.1109/JSTSP.2007.910971). Matching pursuit: Pati et al. (1993, doi:10.1109/ACSSC.1993.342465) with
+    positive correlations and the refit of Lawson and Hanson (1974, doi:10.1137/1.9781611971217, chapter 23).
+
+    The penalty of FISTA also shrinks the codes it keeps, which counts against it in the gap and can make it negative at
+    low L0; matching pursuit does not shrink. A row takes at most four times the mean L0 in matching pursuit.
+    With `standardize="zscore"` errors are minimised in units of the standard deviations of the new data, in which
+    `fvu` is measured, too.
 
     Examples
     --------
@@ -84,7 +124,9 @@ def sae_transform(
     """
     check_adata(adata)
     check_copy(adata, copy=copy)
+    check_choice("inference", inference, get_args(Inference))
     stored = _read_model(model, key)
+    _check_l0_target(l0_target, inference, stored.weights.n_features)
     if use_rep is None and layer is None:
         use_rep, layer = stored.params.get("use_rep"), stored.params.get("layer")
     rep = _matching_representation(get_representation(adata, use_rep, layer), adata, stored)
@@ -100,13 +142,31 @@ def sae_transform(
         scale = np.where(variance > 0, np.sqrt(variance), 1.0)
 
     from saescape.sae._encode import encode_rows
-    from saescape.sae._fit import code_metrics, feature_table
+    from saescape.sae._infer_rows import infer_rows
+    from saescape.sae._report import code_metrics, feature_table
 
     adata = adata.copy() if copy else adata
     start = logg.info(f"encoding {rep.rows.where}")
-    encoded = encode_rows(rep.rows, stored.weights, torch_device, scale=scale)
-    metrics = {"fvu": encoded.fvu(), **code_metrics(encoded), "n_obs": float(rep.rows.n_obs)}
-    params = stored.params | {"use_rep": use_rep, "layer": layer}
+    penalty, against_encoder = None, {}
+    if inference == "encoder":
+        encoded = encode_rows(rep.rows, stored.weights, torch_device, scale=scale, show_progress_bar=show_progress_bar)
+    else:
+        inferred = infer_rows(
+            rep.rows,
+            stored.weights,
+            torch_device,
+            inference,
+            l0_target=l0_target,
+            scale=scale,
+            show_progress_bar=show_progress_bar,
+        )
+        encoded, penalty = inferred.encoded, inferred.penalty
+        against_encoder = {"fvu_encoder": inferred.by_encoder.fvu(), "l0_encoder": inferred.by_encoder.l0}
+        if l0_target is None:
+            against_encoder["amortisation_gap"] = inferred.amortisation_gap
+        _warn_about(inferred)
+    metrics = {"fvu": encoded.fvu(), **code_metrics(encoded), "n_obs": float(rep.rows.n_obs), **against_encoder}
+    params = stored.params | {"use_rep": use_rep, "layer": layer, "inference": inference, "penalty": penalty}
     weights = stored.weights
     # `mask_var` of the fit has the length of other variables
     params = {name: value for name, value in params.items() if name != "mask_var"} | {"mask_var": None}
@@ -131,6 +191,32 @@ def _read_model(model: Any, key: str | None) -> StoredSae:
         f"found {type(model).__name__}."
     )
     raise TypeError(msg)
+
+
+def _check_l0_target(l0_target: float | None, inference: str, n_features: int) -> None:
+    if l0_target is None:
+        return
+    if inference == "encoder":
+        msg = "`l0_target` needs `inference='fista'` or `'omp'`; the L0 of the encoder was set when it was fitted."
+        raise ValueError(msg)
+    check_real("l0_target", l0_target, 0.0, float(n_features))
+
+
+def _warn_about(inferred: Inferred) -> None:
+    """Warn when rows did not converge or the L0 is not the one asked for (as far as the sample can tell)."""
+    if inferred.n_unconverged:
+        msg = (
+            f"{inferred.n_unconverged} of {inferred.encoded.n_rows} rows did not converge; their codes may have a few "
+            "features too many. Lower `l0_target`: a larger penalty converges faster."
+        )
+        warnings.warn(msg, ConvergenceWarning, stacklevel=3)
+    target = inferred.l0_target
+    if abs(inferred.l0_sample - target) > max(_L0_TOLERANCE * target, 1 / inferred.n_sample):
+        msg = (
+            f"No penalty gives {target:.3g} active features per row; the closest is {inferred.l0_sample:.3g}. Set "
+            "`l0_target`: rows of few dimensions, and matching pursuit, have no denser non-negative codes."
+        )
+        warnings.warn(msg, ConvergenceWarning, stacklevel=3)
 
 
 def _are_numbered(names: np.ndarray) -> bool:
