@@ -1,0 +1,3 @@
+"""Parts of `benchmarks/sae_training.py`."""
+
+from __future__ import annotations
