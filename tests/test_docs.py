@@ -29,10 +29,10 @@ def slots(adata: ad.AnnData) -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("tool", ["sae_fit", "sae_transform", "superposition_score", "gw_map"])
+@pytest.mark.parametrize("tool", ["sae_fit", "sae_sweep", "sae_transform", "superposition_score", "gw_map"])
 def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
     reference = pbmc[::2].copy()
-    if tool != "sae_fit":
+    if tool not in {"sae_fit", "sae_sweep"}:
         sae.tl.sae_fit(pbmc, 64, use_rep="X_pca", max_epochs=2, show_progress_bar=False)
     target = pbmc
     if tool == "sae_transform":
@@ -41,6 +41,9 @@ def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
     match tool:
         case "sae_fit":
             sae.tl.sae_fit(target, 64, use_rep="X_pca", max_epochs=2, show_progress_bar=False)
+        case "sae_sweep":
+            quick = {"n_seeds": 2, "n_nulls": 0, "max_epochs": 2, "show_progress_bar": False}
+            sae.tl.sae_sweep(target, k=2, n_features=32, use_rep="X_pca", **quick)
         case "sae_transform":
             sae.tl.sae_transform(target, pbmc)
         case "superposition_score":

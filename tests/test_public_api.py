@@ -33,9 +33,9 @@ PUBLIC = {
         "r2_linear",
     ],
     "models": ["SparseAutoencoder"],
-    "pl": ["features", "gw_coupling", "superposition", "top_crops", "training"],
+    "pl": ["features", "gw_coupling", "sae_sweep", "superposition", "top_crops", "training"],
     "pp": ["image_to_adata"],
-    "tl": ["gw_map", "sae_fit", "sae_transform", "superposition_score"],
+    "tl": ["gw_map", "sae_fit", "sae_sweep", "sae_transform", "superposition_score"],
 }
 FUNCTIONS = [(module, name) for module, names in PUBLIC.items() for name in names]
 SHELLS = [(module, name) for module, name in FUNCTIONS if module in {"tl", "pl", "pp", "get"}]

@@ -69,3 +69,8 @@ def gw_keys(key: str | None = None) -> GwKeys:
         confidence=f"{prefix}_confidence",
         prefix=prefix,
     )
+
+
+def sae_sweep_key(key: str | None = None) -> str:
+    """Slot of `tl.sae_sweep` in `uns`."""
+    return "sae_sweep" if key is None else key

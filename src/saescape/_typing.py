@@ -10,5 +10,6 @@ FloatArray: TypeAlias = npt.NDArray[np.floating]
 IntArray: TypeAlias = npt.NDArray[np.integer]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
-Architecture: TypeAlias = Literal["topk", "batchtopk"]
+Architecture: TypeAlias = Literal["topk", "batchtopk", "gated", "jumprelu", "relu", "matryoshka"]
+Inference: TypeAlias = Literal["encoder", "fista", "omp"]
 Standardize: TypeAlias = Literal["center", "zscore", "none"]

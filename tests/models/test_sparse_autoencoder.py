@@ -148,6 +148,114 @@ def test_foreign_and_broken_files(fitted, tmp_path):
         SparseAutoencoder.load(path)
 
 
+def test_folder_in_the_layout_of_saelens(fitted, x, tmp_path):
+    folder = tmp_path / "model"
+    fitted.save(folder)
+    # again: what is there is replaced, and nothing else is left behind
+    fitted.save(folder)
+    assert {path.name for path in folder.iterdir()} == {"cfg.json", "sae_weights.safetensors"}
+    config = json.loads((folder / "cfg.json").read_text())
+    assert config["architecture"] == {"batchtopk": "jumprelu"}.get(fitted.architecture, fitted.architecture)
+    assert (config["d_in"], config["d_sae"]) == (20, 48)
+    for path in (folder, str(folder), folder / "sae_weights.safetensors"):
+        loaded = SparseAutoencoder.load(path)
+        assert loaded.architecture == fitted.architecture
+        assert loaded.get_params()["k"] == 3
+        assert abs(loaded.transform(x) - fitted.transform(x)).nnz == 0
+        assert loaded.metrics_ == pytest.approx(fitted.metrics_)
+        pd.testing.assert_frame_equal(loaded.history_, fitted.history_, check_dtype=False)
+
+
+def test_model_that_somebody_else_trained(x, tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = {"W_enc": (20, 48), "W_dec": (48, 20), "b_enc": (48,), "b_dec": (20,)}
+    tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    save_file(tensors, tmp_path / "sae_weights.safetensors")
+    config = {"architecture": "topk", "d_in": 20, "d_sae": 48, "k": 5, "apply_b_dec_to_input": False}
+    (tmp_path / "cfg.json").write_text(json.dumps(config))
+    model = SparseAutoencoder.load(tmp_path)
+    pre = x @ tensors["W_enc"] + tensors["b_enc"]
+    expected = np.where(pre >= np.sort(pre, 1)[:, [-5]], np.maximum(pre, 0), 0)
+    np.testing.assert_allclose(model.transform(x).toarray(), expected, atol=1e-4)
+    assert (model.k, model.standardize, model.metrics_) == (5, "none", {})
+    assert not hasattr(model, "history_")
+    # it goes on as one of ours
+    model.partial_fit(x).save(tmp_path)
+    assert SparseAutoencoder.load(tmp_path).metrics_["n_steps"] == model.metrics_["n_steps"]
+
+
+def test_broken_folders(fitted, tmp_path):
+    folder = tmp_path / "model"
+    with pytest.raises(FileNotFoundError, match="nor a folder of that name"):
+        SparseAutoencoder.load(folder)
+    fitted.save(folder)
+    weights, config = folder / "sae_weights.safetensors", folder / "cfg.json"
+    content, text = weights.read_bytes(), config.read_text()
+
+    def fails(message, error=ValueError):
+        with pytest.raises(error, match=message):
+            SparseAutoencoder.load(folder)
+        weights.write_bytes(content)
+        config.write_text(text)
+
+    config.unlink()
+    fails("has no file 'cfg.json'", FileNotFoundError)
+    weights.unlink()
+    fails("has no file 'sae_weights.safetensors'", FileNotFoundError)
+    config.write_text("{")
+    fails("cfg.json is not JSON")
+    config.write_text("[1]")
+    fails("cfg.json must hold a JSON object, found list")
+    config.write_text(json.dumps(json.loads(text) | {"architecture": "temporal"}))
+    fails("Folder .*architecture 'temporal' cannot be read")
+    config.write_text(json.dumps(json.loads(text) | {"architecture": "standard"}))
+    fails("not understood|do not belong together")
+    weights.write_bytes(content[: len(content) // 2])
+    fails("sae_weights.safetensors is not a safetensors file that saescape wrote, or not a complete one")
+    tensors = load_file(weights)
+    header = {"format": 1, "params": {"architecture": fitted.architecture, "k": 3}, "input_names": ["a"]}
+    save_file(tensors, weights, metadata={"saescape": json.dumps(header)})
+    fails("must name 20 input dimensions, found 1")
+    save_file(tensors, weights, metadata={"saescape": json.dumps(header | {"format": 2})})
+    fails("format 2.*update saescape")
+    tensors["W_dec"] = tensors["W_dec"][:-1]
+    save_file(tensors, weights)
+    fails(r"`W_dec` must have shape \(48, 20\), found \(47, 20\)")
+    # the repairs above are the model as it was
+    assert SparseAutoencoder.load(folder).architecture == fitted.architecture
+
+
+def test_truncated_file(fitted, tmp_path):
+    path = tmp_path / "model.safetensors"
+    fitted.save(path)
+    content = path.read_bytes()
+    for size in (0, 4, 100, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(ValueError, match="or not a complete one"):
+            SparseAutoencoder.load(path)
+
+
+def test_failed_save_leaves_the_old_file(fitted, x, tmp_path, monkeypatch):
+    fitted.save(tmp_path / "model.safetensors")
+    fitted.save(tmp_path / "model")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def fail(tensors, path, metadata):
+        path.write_bytes(b"half of")
+        msg = "disk full"
+        raise OSError(msg)
+
+    monkeypatch.setattr("safetensors.numpy.save_file", fail)
+    for path in ("model.safetensors", "model"):
+        with pytest.raises(OSError, match="disk full"):
+            fitted.save(tmp_path / path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    monkeypatch.undo()
+    (tmp_path / "taken").write_text("text")
+    with pytest.raises(FileExistsError, match="is a file; give a folder to create"):
+        fitted.save(tmp_path / "taken")
+
+
 def test_partial_fit_goes_on_learning(x):
     rng = np.random.default_rng(0)
     model = SparseAutoencoder(48, k=3, batch_size=50)

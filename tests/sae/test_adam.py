@@ -17,7 +17,7 @@ def test_slices_equal_the_optimiser_of_torch(fused):
     start = [torch.randn(11, 3, generator=generator) for _ in range(2)]
     mine = [p.clone() for p in start]
     theirs = [p.clone().requires_grad_() for p in start]
-    optimiser, reference = Adam(mine), torch.optim.Adam(theirs, lr=0.02)
+    optimiser, reference = Adam(mine), torch.optim.Adam(theirs, lr=0.02, betas=(_adam._BETA1, _adam._BETA2))
     optimiser.fused = fused
     for _ in range(5):
         grads = [torch.randn(11, 3, generator=generator) for _ in range(2)]

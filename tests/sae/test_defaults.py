@@ -9,7 +9,7 @@ from saescape.sae._defaults import default_n_features, default_n_steps, make_pla
     ("n", "d", "m", "k", "batch", "steps"),
     [
         (20_000, 128, 1024, 16, 512, 1000),
-        (200_000, 512, 4096, 32, 2048, 1000),
+        (200_000, 512, 4096, 32, 512, 1000),
         (5_000, 128, 500, 16, 256, 1954),
         (700, 50, 70, 5, 256, 1000),
         (300, 20, 30, 2, 256, 1000),
@@ -36,9 +36,9 @@ def test_formulas():
     ("kwargs", "error", "match"),
     [
         (
-            {"architecture": "gated"},
+            {"architecture": "vanilla"},
             ValueError,
-            r"`architecture` must be one of \['topk', 'batchtopk'\], found 'gated'",
+            r"`architecture` must be one of \['topk', 'batchtopk', 'gated'.*found 'vanilla'",
         ),
         ({"standardize": True}, ValueError, "`standardize` must be one of"),
         ({"n_features": 8, "k": 9}, ValueError, r"`k` must be between 1 and `n_features` \(8\), found 9"),

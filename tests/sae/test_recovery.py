@@ -9,11 +9,11 @@ import torch
 
 import saescape as sae
 from saescape._rows import RowSource
-from saescape._warnings import ConvergenceWarning, SignificanceWarning
 from saescape.sae import _trainer
 from saescape.sae._data import hold_out_observations
-from saescape.sae._defaults import make_plan
-from saescape.sae._fit import fit_rows, warn_about
+from saescape.sae._defaults import PENALISED, make_plan
+from saescape.sae._fit import fit_rows
+from saescape.sae.architectures import ARCHITECTURES
 
 
 def _planted(n=6000, d=48, n_true=96, l0=5, noise=0.05, offset=0.0, seed=0):
@@ -37,17 +37,19 @@ def _fit(x, seed=0, max_bytes=2**30, **settings):
     return fit_rows(rows, plan, rows.moments(), held_out, rng=rng, device=torch.device("cpu"), max_bytes=max_bytes)
 
 
-@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_dictionary_and_codes_come_back(architecture):
     x, codes, dictionary = _planted()
     fit = _fit(x, architecture=architecture, n_features=256, k=6, max_epochs=40)
     random = np.random.default_rng(1).normal(size=fit.weights.W_dec.shape)
-    assert sae.metrics.mmcs(fit.weights.W_dec, dictionary) > 0.95
-    assert sae.metrics.mcc(fit.encoded.codes, codes) > 0.9
+    # these shrink codes, or put general features first, at the cost of what was planted here
+    weaker = architecture in {"relu", "matryoshka"}
+    assert sae.metrics.mmcs(fit.weights.W_dec, dictionary) > (0.85 if weaker else 0.95)
+    assert sae.metrics.mcc(fit.encoded.codes, codes) > (0.78 if weaker else 0.9)
     assert sae.metrics.mmcs(random, dictionary) < 0.55
     assert sae.metrics.mcc(np.maximum(x @ random.T, 0), codes) < 0.7
-    assert fit.metrics["fvu"] < 0.3
-    assert fit.metrics["l0"] == pytest.approx(6, rel=0.02)
+    assert fit.metrics["fvu"] < (0.6 if architecture == "relu" else 0.3)
+    assert fit.metrics["l0"] == pytest.approx(6, rel=0.1 if architecture in PENALISED else 0.02)
 
 
 def test_offset_makes_no_difference():
@@ -93,7 +95,7 @@ def test_history_and_tables():
     assert list(history.columns) == ["step", "loss", "fvu", "l0", "n_dead", "lr", "fvu_held_out"]
     assert history["step"].iloc[-1] == fit.metrics["n_steps"]
     assert history["fvu"].iloc[-1] < history["fvu"].iloc[0]
-    assert 5 <= history["fvu_held_out"].notna().sum() <= 11
+    assert 15 <= history["fvu_held_out"].notna().sum() <= 22
     assert fit.features["frac_active"].sum() == pytest.approx(fit.metrics["l0"])
     assert (fit.features["max_activation"] >= fit.features["mean_active"] - 1e-5).all()
     assert fit.metrics["n_train"] == 900
@@ -104,12 +106,3 @@ def test_divergence_is_an_error():
     x, _, _ = _planted(n=500)
     with pytest.raises(ValueError, match="Training diverged.*Lower `lr`"):
         _fit(x, n_features=64, k=4, lr=1e30)
-
-
-def test_warnings_say_the_number_and_the_remedy():
-    good = {"fvu": 0.2, "n_steps": 10.0, "l0": 3.0, "l0_share_alive": 0.05, "n_features": 60.0, "n_dead": 0.0}
-    warn_about(good)
-    with pytest.warns(ConvergenceWarning, match=r"FVU 1.20 after 10 steps.*`max_epochs`"):
-        warn_about(good | {"fvu": 1.2})
-    with pytest.warns(SignificanceWarning, match=r"3.0 features are active.*15%.*Lower `k`"):
-        warn_about(good | {"l0_share_alive": 0.15})

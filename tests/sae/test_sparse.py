@@ -42,11 +42,11 @@ def test_dots_of_nothing():
 
 def test_transpose_pattern(pattern):
     mask, rows, cols, _, _ = pattern
-    ptr, feature_rows, permutation = transpose_pattern(cols, rows, 17)
+    ptr, permutation = transpose_pattern(cols, 17)
     assert torch.equal(ptr.diff(), mask.sum(0))
     for feature in range(17):
         part = slice(int(ptr[feature]), int(ptr[feature + 1]))
-        assert torch.equal(feature_rows[part], mask[:, feature].nonzero().view(-1))
+        assert torch.equal(rows[permutation[part]], mask[:, feature].nonzero().view(-1))
         assert (cols[permutation[part]] == feature).all()
 
 

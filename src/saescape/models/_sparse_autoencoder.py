@@ -10,8 +10,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from saescape._docs import doc_params
 from saescape._random import as_generator, rng_param
 from saescape._rows import RowSource
+from saescape._storage import uniform_container
 from saescape._store import StoredSae, load_file, save_file
-from saescape.sae._weights import SaeWeights
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -21,9 +21,21 @@ if TYPE_CHECKING:
 
     from saescape._typing import Architecture, FloatArray, Rng, Standardize
     from saescape.sae._online import Session
+    from saescape.sae._weights import SaeWeights
 
 _LAZY_PACKAGES = {"anndata", "dask", "h5py", "zarr"}
-_SETTINGS = ("n_features", "architecture", "k", "standardize", "max_epochs", "batch_size", "lr")
+_SETTINGS = (
+    "n_features",
+    "architecture",
+    "k",
+    "l0_target",
+    "l1_coef",
+    "standardize",
+    "max_epochs",
+    "batch_size",
+    "lr",
+    "early_stopping",
+)
 
 
 @doc_params
@@ -41,10 +53,16 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         Size of the dictionary (not the number of input columns, which scikit-learn calls `n_features_in_`). None takes
         the smallest power of two of at least eight times the columns, at most a tenth of the rows, at least 16.
     architecture
-        `"topk"`: exactly `k` features per row; `"batchtopk"`: `k` features per row on average, more for complex rows.
+        `"topk"`: exactly `k` features per row; `"batchtopk"`: `k` features per row on average, more for complex rows;
+        `"matryoshka"`, `"jumprelu"`, `"gated"`, `"relu"`: see :func:`saescape.tl.sae_fit`.
     k
         Number of active features per row. None takes 16 up to 256 columns and 32 above, at most a third of the
         columns and a twelfth of `n_features`.
+    l0_target
+        Another name of `k`: the penalty of `"gated"`, `"jumprelu"` and `"relu"` is tuned so that this many features are
+        active per row.
+    l1_coef
+        Fixed weight of that penalty instead. Not together with `k` or `l0_target`.
     standardize
         `"center"`: subtract the mean and divide by one scale for all columns; `"zscore"`: divide each column by its
         standard deviation; `"none"`: take the input as it is (its mean still is where `b_dec` starts).
@@ -52,9 +70,12 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         Passes over the training rows. None takes at least 1,000 steps and two passes, and half a million rows unless
         these are more than 200 passes. For :meth:`partial_fit` None is one pass.
     batch_size
-        Rows per step. None takes 256 below 10,000 rows, 512 below 50,000 and 2,048 above.
+        Rows per step. None takes 256 below 10,000 rows, and 512 to 2,048 above such that about 1,000
+        steps are taken.
     lr
         Peak learning rate of Adam. None takes ``5e-3 sqrt(batch_size / 512) sqrt(1024 / n_features)``, at most 1e-2.
+    early_stopping
+        End training when neither the error of training nor that of held-out rows gets smaller.
     {rng}
     {device}
     {show_progress_bar}
@@ -68,7 +89,7 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
     b_enc_, b_dec_ : numpy.ndarray
         Biases, `(n_features,)` and `(n_features_in_,)`.
     threshold_ : numpy.ndarray or None
-        Activation threshold of each feature (`"batchtopk"` only).
+        Activation threshold of each feature (`"batchtopk"`, `"matryoshka"` and `"jumprelu"`).
     history_ : pandas.DataFrame
         `step`, `loss`, `fvu`, `l0`, `n_dead`, `lr`, `fvu_held_out` of the training.
     features_ : pandas.DataFrame
@@ -104,10 +125,13 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         *,
         architecture: Architecture = "topk",
         k: int | None = None,
+        l0_target: int | None = None,
+        l1_coef: float | None = None,
         standardize: Standardize = "center",
         max_epochs: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
+        early_stopping: bool = True,
         rng: Rng = 0,
         device: str | None = None,
         show_progress_bar: bool = False,
@@ -115,10 +139,13 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         self.n_features = n_features
         self.architecture = architecture
         self.k = k
+        self.l0_target = l0_target
+        self.l1_coef = l1_coef
         self.standardize = standardize
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.early_stopping = early_stopping
         self.rng = rng
         self.device = device
         self.show_progress_bar = show_progress_bar
@@ -130,7 +157,7 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         ----------
         X
             Rows `(n_samples, n_features_in_)`: array, sparse matrix, DataFrame; dask, h5py or backed arrays larger than
-            1 GiB are read by blocks.
+            512 MiB are read by blocks.
         y
             Ignored.
 
@@ -140,14 +167,15 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         """
         from saescape._device import resolve_device
         from saescape.sae._data import hold_out_observations
-        from saescape.sae._defaults import check_settings, make_plan
-        from saescape.sae._fit import fit_rows, warn_about
+        from saescape.sae._defaults import PENALISED, check_settings, make_plan
+        from saescape.sae._fit import fit_rows
+        from saescape.sae._report import warn_about
 
         settings = self._settings()
         check_settings(**settings)
         device = resolve_device(self.device)
         rows = self._row_source(X, reset=True)
-        # also the check for finite values of arrays that scikit-learn has not seen
+        # also the check for finite values
         moments = rows.moments()
         make_plan(rows.n_rows, rows.n_dims, **settings)
         rng = as_generator(self.rng)
@@ -159,7 +187,7 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         self._session: Session | None = None
         self._stored_params: dict[str, Any] = {}
         self._input_names: np.ndarray | None = None
-        warn_about(fit.metrics)
+        warn_about(fit.metrics, plan, penalised=plan.architecture in PENALISED)
         return self
 
     def partial_fit(self, X: Any, y: None = None) -> Self:
@@ -218,9 +246,8 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
 
         check_is_fitted(self)
         rows = self._row_source(X, reset=False, min_rows=1)
-        if not rows.in_memory:
-            # checks for finite values, which scikit-learn has done for arrays in memory
-            rows.moments()
+        # the check for finite values
+        rows.moments()
         return encode_rows(rows, self._weights(), resolve_device(self.device)).codes
 
     def inverse_transform(self, X: Any) -> FloatArray:
@@ -259,31 +286,48 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         return np.array([f"sae_{i}" for i in range(self.W_enc_.shape[1])], dtype=object)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one safetensors file.
+        """Write the model to one safetensors file, or to a folder that SAELens can load.
 
-        The tensors are `W_enc`, `W_dec`, `b_enc`, `b_dec` and, for `"batchtopk"`, `threshold`, named and shaped as in
-        SAELens; settings, history and metrics are JSON in the file's metadata.
+        The tensors are `W_enc`, `W_dec`, `b_enc`, `b_dec` and those of the architecture (`threshold`, `r_mag`,
+        `b_mag`), shaped as in SAELens; settings, history and metrics are JSON in the metadata of the tensor file.
+        What was at `path` is replaced once the new file is complete.
 
         Parameters
         ----------
         path
-            File to write.
+            File to write, when it ends in `.safetensors`; else a folder (created in an existing one) in SAELens'
+            layout: `cfg.json` and `sae_weights.safetensors`, which ``sae_lens.SAE.load_from_disk`` reads and which
+            give the same codes there (`"batchtopk"` and `"matryoshka"` as `"jumprelu"`, `"relu"` as `"standard"`).
+
+        Raises
+        ------
+        FileExistsError
+            When `path` has to be a folder and is a file.
         """
         check_is_fitted(self)
         save_file(path, self._to_stored())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
-        """Read a model from a file written by :meth:`save`. Nothing in the file is executed.
+        """Read a model that :meth:`save` or SAELens wrote. Nothing in the files is executed.
 
         Parameters
         ----------
         path
-            File to read.
+            A file, or a folder in SAELens' layout. From SAELens itself the architectures `"topk"`, `"standard"`,
+            `"jumprelu"`, `"gated"` and training checkpoints of `"batchtopk"` and `"matryoshka_batchtopk"` are read,
+            with `normalize_activations` `"none"`; such a model has no metrics and no history.
 
         Returns
         -------
         The fitted estimator.
+
+        Raises
+        ------
+        FileNotFoundError
+            When `path`, or a file that the folder should hold, does not exist.
+        ValueError
+            For damaged files, files of a later version, and models that cannot be expressed here.
         """
         return cls._from_stored(load_file(path))
 
@@ -326,23 +370,29 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         return {name: getattr(self, name) for name in _SETTINGS}
 
     def _weights(self) -> SaeWeights:
-        return SaeWeights(
-            self.W_enc_, self.W_dec_, self.b_enc_, self.b_dec_, self.architecture, self._k, self.threshold_
-        )
+        return self._fitted_weights
 
     def _set_weights(self, weights: SaeWeights) -> None:
         self.W_enc_, self.W_dec_ = weights.W_enc, weights.W_dec
         self.b_enc_, self.b_dec_ = weights.b_enc, weights.b_dec
         self.threshold_ = weights.threshold
-        self._k = weights.k
+        self._fitted_weights = weights
 
     def _row_source(self, X: Any, *, reset: bool, min_rows: int | None = None) -> RowSource:
         from saescape.sae._defaults import MIN_ROWS
 
         min_rows = MIN_ROWS if min_rows is None else min_rows
+        if isinstance(X, np.ma.MaskedArray):
+            X = uniform_container(X, "`X`")
         if type(X).__module__.partition(".")[0] not in _LAZY_PACKAGES:
             X = validate_data(
-                self, X, reset=reset, accept_sparse="csr", dtype=(np.float32, np.float64), ensure_min_samples=min_rows
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=(np.float32, np.float64),
+                ensure_min_samples=min_rows,
+                ensure_all_finite=False,
             )
             return RowSource(X, where="`X`")
         rows = RowSource(X, where="`X`")

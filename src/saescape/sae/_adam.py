@@ -11,7 +11,8 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8
+# a run has about a thousand steps, in which a rare feature has few gradients: moments must not last longer than that
+_BETA1, _BETA2, _EPS = 0.9, 0.99, 1e-8
 
 
 def fused_update(
@@ -88,6 +89,12 @@ class Adam:
         device = self.params[0].device
         self.step = torch.zeros((), device=device)
         self.fused = has_fused_update(device.type)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Moments and count by name: the ones in use, not copies."""
+        moments = {"mean": self.means, "square": self.squares}
+        named = {f"{kind}_{i}": tensor for kind, tensors in moments.items() for i, tensor in enumerate(tensors)}
+        return named | {"step": self.step}
 
     def next_step(self) -> None:
         """Count one step; call it once before the updates of its slices."""

@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, get_args
 
+import numpy as np
+
 from saescape._typing import Architecture, Standardize
 from saescape._validate import check_choice, check_integer, check_real
 
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+#: architectures whose sparsity comes from a penalty
+PENALISED = ("gated", "jumprelu", "relu")
 STANDARDIZE: tuple[str, ...] = get_args(Standardize)
 
 # fewer rows than this cannot be split and give no statistics worth the name
@@ -42,6 +46,10 @@ class Plan:
     lr: float
     n_steps: int
     dead_window: int
+    #: weight of the sparsity penalty; None steers it so that `k` features are active
+    l1_coef: float | None = None
+    #: steps before which training is not ended early; None for never
+    min_steps: int | None = None
 
 
 def default_n_features(n_rows: int, n_dims: int) -> int:
@@ -58,20 +66,28 @@ def default_k(n_features: int, n_dims: int) -> int:
     return max(1, min(16 if n_dims <= 256 else 32, n_dims // 3, n_features // 12))
 
 
-def default_batch_size(n_rows: int) -> int:
+def default_batch_size(n_rows: int, n_samples: int) -> int:
+    """256 below 10,000 rows; else the power of two from 512 to 2,048 that makes about 1,000 steps of the samples.
+
+    Quality depends on samples and, below about a thousand, on steps; larger batches only save overhead.
+    """
     if n_rows < 10_000:
         return 256
-    return 512 if n_rows < 50_000 else 2_048
+    return 2 ** int(np.clip(math.log2(max(n_samples, 1) / _MIN_STEPS) + 0.5, 9, 11))
 
 
 def default_lr(batch_size: int, n_features: int) -> float:
     return min(_MAX_LR, 5e-3 * math.sqrt(batch_size / 512) * math.sqrt(1024 / n_features))
 
 
+def min_n_steps(n_train: int, batch_size: int) -> int:
+    """1,000 steps, and half a million samples unless that is more than 200 passes."""
+    return max(_MIN_STEPS, math.ceil(min(_MIN_SAMPLES, _MAX_PASSES * n_train) / batch_size))
+
+
 def default_n_steps(n_train: int, batch_size: int) -> int:
-    """At least 1,000 steps and two passes; half a million samples unless that is more than 200 passes."""
-    samples = max(min(_MIN_SAMPLES, _MAX_PASSES * n_train), _MIN_PASSES * n_train)
-    return max(_MIN_STEPS, math.ceil(samples / batch_size))
+    """At least :func:`min_n_steps` and two passes."""
+    return max(min_n_steps(n_train, batch_size), math.ceil(_MIN_PASSES * n_train / batch_size))
 
 
 def check_settings(
@@ -83,6 +99,9 @@ def check_settings(
     max_epochs: Any = None,
     batch_size: Any = None,
     lr: Any = None,
+    l0_target: Any = None,
+    l1_coef: Any = None,
+    early_stopping: Any = True,
 ) -> None:
     """Raise for settings that are wrong whatever the data are."""
     check_choice("architecture", architecture, ARCHITECTURES)
@@ -90,10 +109,36 @@ def check_settings(
     for name, value in {"n_features": n_features, "k": k, "max_epochs": max_epochs, "batch_size": batch_size}.items():
         if value is not None:
             check_integer(name, value)
+    if not isinstance(early_stopping, bool):
+        msg = f"`early_stopping` must be True or False, found {early_stopping!r}."
+        raise TypeError(msg)
+    k = wanted_l0(k, l0_target)
+    if l1_coef is not None:
+        check_real("l1_coef", l1_coef, open_low=False)
+        if architecture not in PENALISED:
+            msg = f"`l1_coef` is for the architectures with a penalty, {list(PENALISED)}; {architecture!r} takes `k`."
+            raise ValueError(msg)
+        if k is not None:
+            msg = (
+                f"`l1_coef` ({l1_coef}) fixes the penalty, `{'k' if l0_target is None else 'l0_target'}` ({k}) has it "
+                "tuned; give one of them."
+            )
+            raise ValueError(msg)
     if n_features is not None and k is not None:
         check_integer("k", k, 1, int(n_features), high_name="n_features")
     if lr is not None:
         check_real("lr", lr)
+
+
+def wanted_l0(k: Any, l0_target: Any) -> int | None:
+    """The number of active features per row that was asked for under either name."""
+    if l0_target is None:
+        return k
+    check_integer("l0_target", l0_target)
+    if k is not None and k != l0_target:
+        msg = f"`k` ({k}) and `l0_target` ({l0_target}) both set the number of active features; give one of them."
+        raise ValueError(msg)
+    return l0_target
 
 
 def make_plan(
@@ -108,6 +153,9 @@ def make_plan(
     max_epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    l0_target: int | None = None,
+    l1_coef: float | None = None,
+    early_stopping: bool = True,
 ) -> Plan:
     """Check the user's settings and fill in the rest from the size of the data.
 
@@ -128,14 +176,19 @@ def make_plan(
         max_epochs=max_epochs,
         batch_size=batch_size,
         lr=lr,
+        l0_target=l0_target,
+        l1_coef=l1_coef,
+        early_stopping=early_stopping,
     )
+    k = wanted_l0(k, l0_target)
     if n_rows < MIN_ROWS:
         msg = f"At least {MIN_ROWS} rows are needed to fit a sparse autoencoder, found n_samples = {n_rows}."
         raise ValueError(msg)
     n_train = n_rows if n_train is None else n_train
     m = default_n_features(n_rows, n_dims) if n_features is None else int(n_features)
     active = default_k(m, n_dims) if k is None else check_integer("k", k, 1, m, high_name="n_features")
-    batch = min(default_batch_size(n_rows) if batch_size is None else int(batch_size), n_train)
+    n_samples = max(_MIN_SAMPLES, _MIN_PASSES * n_train) if max_epochs is None else int(max_epochs) * n_train
+    batch = min(default_batch_size(n_rows, n_samples) if batch_size is None else int(batch_size), n_train)
     n_steps = default_n_steps(n_train, batch) if max_epochs is None else math.ceil(int(max_epochs) * n_train / batch)
     return Plan(
         architecture=architecture,
@@ -146,4 +199,6 @@ def make_plan(
         lr=default_lr(batch, m) if lr is None else float(lr),
         n_steps=n_steps,
         dead_window=min(n_train, DEAD_WINDOW),
+        l1_coef=None if l1_coef is None else float(l1_coef),
+        min_steps=min_n_steps(n_train, batch) if early_stopping else None,
     )

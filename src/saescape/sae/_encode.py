@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from ._selection import make_selector
 from ._sparse import sparse_ops
+from .architectures import make_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from saescape._rows import RowSource
     from saescape._typing import BoolArray, FloatArray, IntArray
 
-    from ._selection import Active
+    from ._infer import Inference
     from ._weights import SaeWeights
+    from .architectures import Active
 
 # elements of the pre-activations of one batch
 _PRE_ELEMENTS = 2**22
@@ -75,8 +76,10 @@ class Encoder:
         self.decoder = as_tensor(weights.W_dec)
         self.b_enc = as_tensor(weights.b_enc)
         self.b_dec = as_tensor(weights.b_dec)
-        self.threshold = None if weights.threshold is None else as_tensor(weights.threshold)
-        self.selector = make_selector(weights.architecture, weights.k)
+        self._learned = {
+            name: as_tensor(array) for name, array in weights.arrays().items() if array.shape == (weights.n_features,)
+        }
+        self.architecture = make_architecture(weights.architecture, weights.k, weights.n_features)
         self.ops = sparse_ops(device)
         size = int(np.clip(_PRE_ELEMENTS // weights.n_features, 64, 8192))
         self.batch_size = max(1, size // n_positions) * n_positions
@@ -89,12 +92,8 @@ class Encoder:
 
     def active(self, pre: torch.Tensor) -> Active:
         """Positive active entries, columns increasing within a row."""
-        active = self.selector.infer(pre, self.threshold)
+        active = self.architecture.infer(pre, self._learned)
         values, cols, rows, ptr = active
-        if not self.selector.calibrated:
-            k = cols.numel() // len(pre)
-            ordered, where = cols.view(-1, k).sort(1)
-            values, cols = values.view(-1, k).gather(1, where).view(-1), ordered.view(-1)
         positive = values > 0
         if not bool(positive.all()):
             values, cols, rows = values[positive], cols[positive], rows[positive]
@@ -137,6 +136,8 @@ def encode_rows(
     groups: IntArray | None = None,
     *,
     scale: FloatArray | None = None,
+    inference: Inference | None = None,
+    show_progress_bar: bool = False,
 ) -> Encoded:
     """Encode every row alone, pool positions, and measure error and activity on the way.
 
@@ -146,7 +147,11 @@ def encode_rows(
         Group number of each observation, for the error of each group.
     scale
         Units of the dimensions in which errors and variances are measured; None for those of the rows.
+    inference
+        Where codes come from; None for the encoder.
     """
+    from tqdm.auto import tqdm
+
     m, p = weights.n_features, rows.n_positions or 1
     encoder = Encoder(weights, device, p)
     groups = np.zeros(rows.n_obs, dtype=np.int64) if groups is None else groups
@@ -158,9 +163,14 @@ def encode_rows(
     parts = []
     inverse = torch.ones(rows.n_dims) if scale is None else torch.from_numpy(1 / np.asarray(scale, dtype=np.float32))
     inverse = inverse.to(device)
+    progress = tqdm(total=rows.n_rows, desc="encode", unit="row", disable=not show_progress_bar)
     for start, x in row_batches(rows, encoder.batch_size):
-        centred_tensor, pre = encoder.pre_activations(x)
-        active = encoder.active(pre)
+        if inference is None:
+            centred_tensor, pre = encoder.pre_activations(x)
+            active = encoder.active(pre)
+        else:
+            centred_tensor = x.to(device) - encoder.b_dec
+            active = inference.active(centred_tensor)
         error = (encoder.errors(active, centred_tensor) * inverse).square().sum(1).cpu().numpy().astype(np.float64)
         centred = (centred_tensor * inverse).cpu().numpy()
         values, cols, ptr = active.values.cpu(), active.cols.cpu(), active.ptr.cpu().numpy()
@@ -176,6 +186,8 @@ def encode_rows(
         squares += np.bincount(row_groups, weights=power, minlength=n_groups)
         for group in np.unique(row_groups):
             sums[group] += centred[row_groups == group].sum(0, dtype=np.float64)
+        progress.update(len(x))
+    progress.close()
     variance = squares - (sums**2).sum(1) / np.maximum(sizes, 1)
     codes = sparse.vstack(parts, format="csr") if len(parts) > 1 else parts[0]
     return Encoded(sparse.csr_matrix(codes), rows.n_rows, n_active, total, maximum.numpy(), sizes, errors, variance)

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 
+from saescape._random import child_seed
 from saescape._threads import one_thread
-from saescape._warnings import ConvergenceWarning, SignificanceWarning
 
 from ._calibrate import calibrate_threshold
+from ._communicator import ALONE
 from ._data import IN_MEMORY_BYTES, TrainingRows
 from ._encode import encode_rows
 from ._initialise import initial_parameters
+from ._loop import Loop
 from ._parameters import Standardizer
+from ._report import feature_table, fit_metrics
 from ._trainer import Trainer
+from .architectures import make_architecture
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from saescape._rows import RowSource
     from saescape._typing import BoolArray, FloatArray, IntArray
 
+    from ._checkpoint import Checkpoint
+    from ._communicator import Communicator
     from ._defaults import Plan
     from ._encode import Encoded
+    from ._parameters import Parameters
     from ._weights import SaeWeights
+    from .architectures import Architecture
 
-_N_LOGS = 100
-_N_EVALUATIONS = 10
 _EVALUATION_ROWS = 2_048
 _MIN_SAMPLE = 2_048
 # multiplications of an encoder product below which a second thread saves nothing
 _SMALL_PRODUCT = 2**24
-# above this share of the alive features a code is hardly sparse
-_DENSE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,73 @@ class Fit:
     encoded: Encoded
 
 
+@dataclass(frozen=True)
+class Trained:
+    """Result of :class:`Training`."""
+
+    parameters: Parameters
+    plan: Plan
+    architecture: Architecture
+    history: pd.DataFrame
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a process needs to train, alone or together with others.
+
+    Parameters
+    ----------
+    rows, held_out, plan, max_bytes, checkpoint, show_progress_bar
+        As in :func:`fit_rows`.
+    standardizer
+        What is done to rows before they are trained on.
+    sampling
+        Generator of the first parameters and of the rows for evaluation; all processes have the same.
+    seed
+        Of the order of the rows.
+    device
+        Where a process that trains alone computes.
+    """
+
+    rows: RowSource
+    held_out: BoolArray
+    plan: Plan
+    standardizer: Standardizer
+    sampling: np.random.Generator
+    seed: int
+    device: torch.device
+    max_bytes: int
+    checkpoint: Checkpoint | None
+    show_progress_bar: bool
+
+    def __call__(self, communicator: Communicator = ALONE) -> Trained:
+        """Train; every process gets the same result."""
+        plan, device = self.plan, communicator.device or self.device
+        data = TrainingRows(self.rows, self.held_out, device, self.max_bytes)
+        mean, inverse = self.standardizer.tensors(device)
+        trainer = make_trainer(data, plan, self.standardizer, self.sampling, communicator=communicator)
+        evaluation = (data.held_out_sample(_EVALUATION_ROWS, self.sampling) - mean) * inverse
+        n_rows = plan.batch_size // communicator.world_size
+        small = n_rows * plan.n_features * self.rows.n_dims <= _SMALL_PRODUCT
+        with one_thread(when=small and device.type == "cpu"):
+            loop = Loop(
+                trainer,
+                data,
+                self.standardizer,
+                evaluation,
+                self.seed,
+                plan.min_steps,
+                self.checkpoint,
+                communicator,
+            )
+            history = loop.run(show_progress_bar=self.show_progress_bar)
+        # one that does not know of other processes
+        architecture = make_architecture(plan.architecture, plan.k, plan.n_features)
+        architecture.load_state(trainer.architecture.state())
+        return Trained(trainer.parameters, plan, architecture, history, trainer.t)
+
+
 def fit_rows(
     rows: RowSource,
     plan: Plan,
@@ -61,6 +132,9 @@ def fit_rows(
     groups: IntArray | None = None,
     show_progress_bar: bool = False,
     max_bytes: int = IN_MEMORY_BYTES,
+    checkpoint: Checkpoint | None = None,
+    communicator: Communicator = ALONE,
+    n_spawned: int = 1,
 ) -> Fit:
     """Train, calibrate and encode.
 
@@ -76,154 +150,69 @@ def fit_rows(
         Mask of the observations that are only evaluated.
     groups
         Group number of each observation; held-out observations make up whole groups then.
+    max_bytes
+        Larger data are read by blocks.
+    checkpoint
+        Where the run is kept and continued from; it knows already that it belongs to this run.
+    communicator
+        Processes that call this together; each gets the same result.
+    n_spawned
+        Start that many processes to train, instead.
     """
-    sampling, order = rng.spawn(2)
-    data = TrainingRows(rows, held_out, device, max_bytes)
+    sampling, seed = np.random.default_rng(child_seed(rng)), child_seed(rng)
     standardizer = Standardizer(plan.standardize, *moments)
-    mean, inverse = standardizer.tensors(device)
-    trainer = make_trainer(data, plan, standardizer, sampling)
-    evaluation = (data.held_out_sample(_EVALUATION_ROWS, sampling) - mean) * inverse
-    small = plan.batch_size * plan.n_features * rows.n_dims <= _SMALL_PRODUCT
-    with one_thread(when=small and device.type == "cpu"):
-        history = _train(trainer, data, standardizer, evaluation, order, show_progress_bar)
-
-    weights = finished_weights(trainer, standardizer, rows, ~held_out)
+    training = Training(
+        rows, held_out, plan, standardizer, sampling, seed, device, max_bytes, checkpoint, show_progress_bar
+    )
+    trained = training(communicator) if n_spawned == 1 else _spawned(training, n_spawned)
+    weights = finished_weights(trained, standardizer, rows, ~held_out)
     numbers = held_out.astype(np.int64) if groups is None else groups
     encoded = encode_rows(rows, weights, device, numbers, scale=standardizer.scale)
-    features = feature_table(encoded)
-    metrics = _fit_metrics(encoded, held_out, groups) | {"n_steps": float(plan.n_steps)}
-    return Fit(weights, history, features, metrics, encoded)
+    features = feature_table(encoded, trained.architecture)
+    metrics = fit_metrics(encoded, weights, standardizer.scale, held_out, groups) | {"n_steps": float(trained.n_steps)}
+    return Fit(weights, trained.history, features, metrics, encoded)
+
+
+def _spawned(training: Training, n: int) -> Trained:
+    from ._spawn import spawn
+
+    trained = spawn(training, n, training.device.type)
+    return replace(trained, parameters=trained.parameters.to(training.device))
 
 
 def make_trainer(
-    data: TrainingRows, plan: Plan, standardizer: Standardizer, rng: np.random.Generator, *, endless: bool = False
+    data: TrainingRows,
+    plan: Plan,
+    standardizer: Standardizer,
+    rng: np.random.Generator,
+    *,
+    endless: bool = False,
+    communicator: Communicator = ALONE,
 ) -> Trainer:
     """A trainer whose decoder rows start from data."""
     on_cpu = torch.device("cpu")
     mean, inverse = standardizer.tensors(on_cpu)
     sample = (data.sample(max(plan.n_features, _MIN_SAMPLE), rng) - mean) * inverse
     b_dec = torch.from_numpy(standardizer.b_dec.astype(np.float32))
-    parameters = initial_parameters(sample, b_dec, plan.n_features, plan.k, rng)
-    for name in parameters.__annotations__:
-        setattr(parameters, name, getattr(parameters, name).to(data.device))
-    return Trainer(parameters, plan, endless=endless)
+    architecture = make_architecture(plan.architecture, plan.k, plan.n_features)
+    parameters = communicator.share(initial_parameters(sample, b_dec, architecture, rng))
+    return Trainer(parameters.to(data.device), plan, endless=endless, communicator=communicator)
 
 
-def finished_weights(trainer: Trainer, standardizer: Standardizer, rows: RowSource, train: BoolArray) -> SaeWeights:
+def finished_weights(
+    trained: Trained | Trainer, standardizer: Standardizer, rows: RowSource, train: BoolArray
+) -> SaeWeights:
     """Weights on raw input, with the threshold calibrated where the architecture has one."""
-    plan, device = trainer.plan, trainer.parameters.encoder.device
-    fold = partial(standardizer.fold, trainer.parameters, architecture=plan.architecture, k=plan.k)
-    if not trainer.selector.calibrated:
-        return fold(threshold=None)
-    running = getattr(trainer.selector, "threshold", None)
+    plan, device = trained.plan, trained.parameters.encoder.device
+    fold = partial(standardizer.fold, trained.parameters, architecture=plan.architecture, k=plan.k)
+    weights = fold()
+    if plan.architecture == "jumprelu" and plan.l1_coef is None:
+        # what the penalty has left to do
+        factor = calibrate_threshold(rows, weights, train, device, units=weights.threshold)
+        return replace(weights, threshold=weights.threshold * np.float32(factor))
+    if not trained.architecture.calibrated:
+        return weights
+    running = trained.architecture.state().get("threshold")
     guess = None if running is None else running * standardizer.code_scale
-    weights = fold(threshold=0.0)
     threshold = calibrate_threshold(rows, weights, train, device, guess)
     return replace(weights, threshold=np.full(plan.n_features, threshold, dtype=np.float32))
-
-
-def _train(
-    trainer: Trainer,
-    data: TrainingRows,
-    standardizer: Standardizer,
-    evaluation: torch.Tensor,
-    rng: np.random.Generator,
-    show_progress_bar: bool,  # noqa: FBT001
-) -> pd.DataFrame:
-    from tqdm.auto import tqdm
-
-    n_steps, batch_size = trainer.plan.n_steps, trainer.plan.batch_size
-    mean, inverse = standardizer.tensors(data.device)
-    logs = set(np.unique(np.linspace(1, n_steps, min(n_steps, _N_LOGS)).round().astype(int)).tolist())
-    evaluations = set(np.unique(np.linspace(1, n_steps, _N_EVALUATIONS + 1).round().astype(int)).tolist())
-    held_out_variance = float((evaluation - evaluation.mean(0)).square().sum())
-    batches = data.batches(batch_size, rng)
-    history = []
-    for t in tqdm(range(1, n_steps + 1), desc="sae", unit="step", disable=not show_progress_bar):
-        step = trainer.step((next(batches) - mean).mul_(inverse))
-        if t not in logs and t not in evaluations:
-            continue
-        loss = float(step.loss)
-        check_loss(loss, t)
-        evaluated = t in evaluations and held_out_variance > 0
-        history.append(
-            {
-                "step": t,
-                "loss": loss,
-                "fvu": loss / standardizer.total_variance,
-                "l0": float(step.n_active) / batch_size,
-                "n_dead": step.n_dead,
-                "lr": step.lr,
-                "fvu_held_out": trainer.squared_error(evaluation) / held_out_variance if evaluated else np.nan,
-            }
-        )
-    table = pd.DataFrame(history)
-    table.index = table.index.astype(str)
-    return table
-
-
-def check_loss(loss: float, step: int) -> None:
-    """Raise when training has diverged."""
-    if not np.isfinite(loss):
-        msg = (
-            f"Training diverged: the loss is {loss} at step {step}. Lower `lr`, or look for extreme values in the data "
-            "(`standardize='zscore'` helps when single dimensions are much larger than the others)."
-        )
-        raise ValueError(msg)
-
-
-def feature_table(encoded: Encoded) -> pd.DataFrame:
-    """What is known about each feature from the rows encoded (positions count as rows)."""
-    n = encoded.n_active
-    return pd.DataFrame(
-        {
-            "frac_active": n / encoded.n_rows,
-            "mean_active": encoded.total / np.maximum(n, 1),
-            "max_activation": encoded.maximum.astype(np.float64),
-            "dead": n == 0,
-        },
-        index=[f"sae_{i}" for i in range(len(n))],
-    )
-
-
-def code_metrics(encoded: Encoded) -> dict[str, float]:
-    """Sparsity of the codes."""
-    m = len(encoded.n_active)
-    n_dead = int((encoded.n_active == 0).sum())
-    return {
-        "l0": encoded.l0,
-        "l0_share_alive": encoded.l0 / (m - n_dead) if n_dead < m else float("nan"),
-        "n_dead": float(n_dead),
-        "n_features": float(m),
-    }
-
-
-def _fit_metrics(encoded: Encoded, held_out: BoolArray, groups: IntArray | None) -> dict[str, float]:
-    numbers = held_out.astype(np.int64) if groups is None else groups
-    is_held_out = np.zeros(len(encoded.group_rows), dtype=bool)
-    is_held_out[np.unique(numbers[held_out])] = True
-    return {
-        "fvu": encoded.fvu(is_held_out),
-        "fvu_train": encoded.fvu(~is_held_out),
-        **code_metrics(encoded),
-        "n_held_out": float(held_out.sum()),
-        "n_train": float((~held_out).sum()),
-    }
-
-
-def warn_about(metrics: dict[str, float]) -> None:
-    """Warn when the metrics say that the features should not be used as they are."""
-    if metrics["fvu"] >= 1:
-        msg = (
-            f"The autoencoder reconstructs held-out data no better than their mean (FVU {metrics['fvu']:.2f} after "
-            f"{metrics['n_steps']:.0f} steps). Raise `max_epochs` or `k`, or lower `n_features`."
-        )
-        warnings.warn(msg, ConvergenceWarning, stacklevel=3)
-    share = metrics["l0_share_alive"]
-    if share > _DENSE_SHARE:
-        msg = (
-            f"{metrics['l0']:.1f} features are active on average, {share:.0%} of those that are alive "
-            f"({metrics['n_features'] - metrics['n_dead']:.0f}): above {_DENSE_SHARE:.0%} the code is hardly sparse. "
-            "Lower `k` or raise `n_features`."
-        )
-        warnings.warn(msg, SignificanceWarning, stacklevel=3)

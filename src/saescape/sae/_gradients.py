@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ._prefixes import prefix_errors
 from ._sparse import transpose_pattern
+from .architectures import Batch
 
 if TYPE_CHECKING:
     from ._parameters import Parameters
-    from ._selection import Active
     from ._sparse import SparseOps
+    from .architectures import Active, Architecture
 
 
 @dataclass
@@ -32,15 +34,15 @@ class Gradients:
     loss: torch.Tensor
     n_active: torch.Tensor
     fired: torch.Tensor
-    b_enc: torch.Tensor
-    b_dec: torch.Tensor
+    vectors: dict[str, torch.Tensor]
     _ops: SparseOps
     _centred: torch.Tensor
     _d_output: torch.Tensor
     _ptr: torch.Tensor
     _rows: torch.Tensor
+    _output_rows: torch.Tensor
     _codes: torch.Tensor
-    _d_codes: torch.Tensor
+    _d_pre: torch.Tensor
     _aux: AuxGradients | None
 
     def cuts(self, starts: list[int]) -> list[int]:
@@ -49,9 +51,9 @@ class Gradients:
 
     def rows(self, start: int, stop: int, low: int, high: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients of encoder and decoder rows ``start:stop``, whose entries are ``low:high``."""
-        ptr, rows = self._ptr[start : stop + 1] - low, self._rows[low:high]
-        encoder = self._ops.bag(rows, self._centred, ptr, self._d_codes[low:high])
-        decoder = self._ops.bag(rows, self._d_output, ptr, self._codes[low:high])
+        ptr = self._ptr[start : stop + 1] - low
+        encoder = self._ops.bag(self._rows[low:high], self._centred, ptr, self._d_pre[low:high])
+        decoder = self._ops.bag(self._output_rows[low:high], self._d_output, ptr, self._codes[low:high])
         if self._aux is not None:
             bounds = torch.tensor([start, stop], device=self._aux.features.device)
             first, last = torch.searchsorted(self._aux.features, bounds).tolist()
@@ -63,17 +65,21 @@ class Gradients:
 
 
 def batch_gradients(
+    architecture: Architecture,
     parameters: Parameters,
     centred: torch.Tensor,
     pre: torch.Tensor,
     active: Active,
     ops: SparseOps,
     *,
+    penalty: torch.Tensor | None = None,
     dead: torch.Tensor | None = None,
     k_aux: int = 0,
     aux_coefficient: float = 0.0,
 ) -> Gradients:
-    """Gradients of ``mean_i ||x_hat_i - x_i||^2`` plus the auxiliary loss of dead features.
+    """Gradients of ``mean_i ||x_hat_i - x_i||^2`` plus penalty and auxiliary loss of dead features.
+
+    With nested prefixes of the dictionary the error is the mean over prefixes.
 
     Parameters
     ----------
@@ -81,38 +87,46 @@ def batch_gradients(
         ``x - b_dec``.
     pre
         Pre-activations ``centred @ encoder.T + b_enc``.
+    penalty
+        Weight of the architecture's own sparsity penalty.
     dead
         Increasing indices of the features that did not fire for long.
     """
     n = centred.shape[0]
     m = parameters.encoder.shape[0]
-    codes = active.values.relu()
-    error = ops.bag(active.cols, parameters.decoder, active.ptr, codes).sub_(centred)
-    loss = error.square().sum() / n
-    d_output = error * (2.0 / n)
-    positive = active.values > 0
-    d_codes = ops.dots(active.rows, active.cols, active.ptr, d_output, parameters.decoder).mul_(positive)
-    ptr, rows, permutation = transpose_pattern(active.cols, active.rows, m)
-    d_b_enc = torch.zeros(m, device=centred.device).index_add_(0, active.cols, d_codes)
+    codes = architecture.codes(active, parameters)
+    nested = prefix_errors(architecture.prefixes, active, codes, centred, parameters.decoder, ops)
+    active, codes, error = nested.active, nested.codes, nested.error
+    batch = Batch(parameters, centred, active, codes, ops)
+    d_codes = ops.dots(nested.output_rows, active.cols, nested.ptr, nested.d_output, parameters.decoder)
+    back = architecture.backward(batch, d_codes, penalty)
+    ptr, permutation = transpose_pattern(active.cols, m)
+    # the decoder bias acts twice: on the output, and through `centred` on the encoder
+    d_linear = batch.per_feature(back.d_pre)
+    d_b_enc = d_linear if back.d_b_enc is None else back.d_b_enc
     aux = None
     if dead is not None and dead.numel() and k_aux:
         aux = auxiliary_gradients(parameters, centred, pre, error, dead, ops, k_aux, aux_coefficient)
-        d_b_enc.index_add_(0, dead, aux.b_enc)
-    fired = torch.zeros(m, device=centred.device).index_add_(0, active.cols, positive.to(torch.float32)) > 0
+        d_linear = d_linear.index_add(0, dead, aux.b_enc)
+        d_b_enc = d_b_enc.index_add(0, dead, aux.b_enc)
+    positive = codes > 0
     return Gradients(
-        loss=loss,
+        loss=error.square().sum() / n,
         n_active=positive.sum(),
-        fired=fired,
-        b_enc=d_b_enc,
-        # the decoder bias acts twice: on the output, and through `centred` on the encoder
-        b_dec=d_output.sum(0) - d_b_enc @ parameters.encoder,
+        fired=batch.per_feature(positive.to(codes.dtype)) > 0,
+        vectors={
+            "b_dec": nested.d_output[:n].sum(0) - d_linear @ parameters.encoder,
+            "b_enc": d_b_enc,
+            **back.extras,
+        },
         _ops=ops,
         _centred=centred,
-        _d_output=d_output,
+        _d_output=nested.d_output,
         _ptr=ptr,
-        _rows=rows,
+        _rows=active.rows[permutation],
+        _output_rows=nested.output_rows[permutation],
         _codes=codes[permutation],
-        _d_codes=d_codes[permutation],
+        _d_pre=back.d_pre[permutation],
         _aux=aux,
     )
 
@@ -143,7 +157,8 @@ def auxiliary_gradients(
     d_output = ops.bag(cols, decoder, ptr, codes).add_(error)
     d_output.mul_(2.0 * coefficient * min(n_dead / k_aux, 1.0) / n)
     d_codes = ops.dots(rows, cols, ptr, d_output, decoder).mul_(values > 0)
-    feature_ptr, feature_rows, permutation = transpose_pattern(cols, rows, n_dead)
+    feature_ptr, permutation = transpose_pattern(cols, n_dead)
+    feature_rows = rows[permutation]
     return AuxGradients(
         features=dead,
         encoder=ops.bag(feature_rows, centred, feature_ptr, d_codes[permutation]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass
 class Parameters:
-    """Encoder and decoder rows `(n_features, n_dims)` and biases."""
+    """Encoder and decoder rows `(n_features, n_dims)`, biases, and what an architecture learns per feature besides."""
 
     encoder: torch.Tensor
     decoder: torch.Tensor
     b_enc: torch.Tensor
     b_dec: torch.Tensor
+    extras: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def learned(self) -> dict[str, torch.Tensor]:
+        """Everything that decides, per feature, how pre-activations become codes."""
+        return {"b_enc": self.b_enc, **self.extras}
+
+    def named(self) -> dict[str, torch.Tensor]:
+        """All tensors by name."""
+        return {"encoder": self.encoder, "decoder": self.decoder, "b_dec": self.b_dec, **self.learned()}
+
+    def to(self, device: torch.device) -> Parameters:
+        """The same on another device."""
+        extras = {name: tensor.to(device) for name, tensor in self.extras.items()}
+        moved = (t.to(device) for t in (self.encoder, self.decoder, self.b_enc, self.b_dec))
+        return Parameters(*moved, extras)
 
     def normalise(self, rows: slice = slice(None)) -> None:
         """Scale decoder rows to unit length."""
@@ -76,9 +91,9 @@ class Standardizer:
         """
         return float(self.scale[0]) if self.kind == "center" else 1.0
 
-    def fold(self, parameters: Parameters, *, architecture: str, k: int, threshold: float | None) -> SaeWeights:
+    def fold(self, parameters: Parameters, *, architecture: str, k: int) -> SaeWeights:
         """Weights that act on raw input."""
-        p = {name: getattr(parameters, name).cpu().numpy().astype(np.float64) for name in parameters.__annotations__}
+        p = {name: tensor.cpu().numpy().astype(np.float64) for name, tensor in parameters.named().items()}
         c = self.code_scale
         dec = p["decoder"] * self.scale / c
         if self.kind == "center":
@@ -89,8 +104,10 @@ class Standardizer:
             "b_enc": p["b_enc"] * c,
             "b_dec": p["b_dec"] * self.scale + self.mean,
         }
-        if threshold is not None:
-            weights["threshold"] = np.full(len(dec), threshold * c)
+        if "log_threshold" in p:
+            weights["threshold"] = np.exp(p["log_threshold"]) * c
+        if "r_mag" in p:
+            weights |= {"r_mag": p["r_mag"], "b_mag": p["b_mag"] * c}
         arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in weights.items()}
         return SaeWeights(**arrays, architecture=architecture, k=k)
 
@@ -106,9 +123,13 @@ class Standardizer:
             "b_enc": weights.b_enc / c * length,
             "b_dec": (weights.b_dec - self.mean) / self.scale,
         }
+        extras = {}
+        if weights.architecture == "jumprelu" and weights.threshold is not None:
+            extras["log_threshold"] = np.log(np.maximum(weights.threshold / c * length, 1e-6))
+        if weights.r_mag is not None and weights.b_mag is not None:
+            extras |= {"r_mag": weights.r_mag, "b_mag": weights.b_mag / c * length}
+        as_tensor = lambda a: torch.tensor(np.ascontiguousarray(a, dtype=np.float32), device=device)  # noqa: E731
         return Parameters(
-            **{
-                name: torch.tensor(np.ascontiguousarray(a, dtype=np.float32), device=device)
-                for name, a in arrays.items()
-            }
+            **{name: as_tensor(a) for name, a in arrays.items()},
+            extras={name: as_tensor(a) for name, a in extras.items()},
         )

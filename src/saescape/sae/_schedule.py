@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 _WARM_UP = 0.05
 _DECAY = 0.2
 _WARM_UP_STEPS = 20
@@ -15,3 +17,8 @@ def learning_rate(peak: float, step: int, n_steps: int | None) -> float:
     warm_up = min(1.0, step / max(1, int(_WARM_UP * n_steps)))
     decay = min(1.0, (1 - (step - 1) / n_steps) / _DECAY)
     return peak * warm_up * decay
+
+
+def steps_to_end_from(step: int) -> int:
+    """Number of steps of a schedule that begins to go down after `step`."""
+    return math.ceil(step / (1 - _DECAY))

@@ -17,13 +17,10 @@ if TYPE_CHECKING:
 _GATHER_ELEMENTS = 2**24
 
 
-def transpose_pattern(
-    cols: torch.Tensor, rows: torch.Tensor, n_cols: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Column pointers, rows and the permutation of the entries of the transposed pattern."""
+def transpose_pattern(cols: torch.Tensor, n_cols: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Column pointers of the transposed pattern, and the permutation of its entries."""
     ordered, permutation = cols.sort(stable=True)
-    ptr = torch.searchsorted(ordered, torch.arange(n_cols + 1, device=cols.device))
-    return ptr, rows[permutation], permutation
+    return torch.searchsorted(ordered, torch.arange(n_cols + 1, device=cols.device)), permutation
 
 
 def bag_embedding(idx: torch.Tensor, table: torch.Tensor, ptr: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class SaeWeights:
     """A trained sparse autoencoder that acts on raw input (any standardisation is folded in).
 
-    ``pre = (x - b_dec) @ W_enc + b_enc``, ``z = select(relu(pre))``, ``x_hat = z @ W_dec + b_dec``.
+    ``pre = (x - b_dec) @ W_enc + b_enc``, ``z = select(relu(pre))``, ``x_hat = z @ W_dec + b_dec``; with the
+    architecture `"gated"`, ``z = (pre > 0) * relu(exp(r_mag) * (pre - b_enc) + b_mag)``.
     """
 
     W_enc: FloatArray
@@ -25,6 +26,8 @@ class SaeWeights:
     architecture: str
     k: int
     threshold: FloatArray | None = None
+    r_mag: FloatArray | None = None
+    b_mag: FloatArray | None = None
 
     @property
     def n_dims(self) -> int:
@@ -42,7 +45,6 @@ class SaeWeights:
 
     def arrays(self) -> dict[str, FloatArray]:
         """The tensors by name, without those that this architecture has not."""
-        named = {"W_enc": self.W_enc, "W_dec": self.W_dec, "b_enc": self.b_enc, "b_dec": self.b_dec}
-        if self.threshold is not None:
-            named["threshold"] = self.threshold
-        return named
+        names = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold", "r_mag", "b_mag")
+        named = {name: getattr(self, name) for name in names}
+        return {name: array for name, array in named.items() if array is not None}

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from ._gw_map import gw_map
 from ._sae_fit import sae_fit
+from ._sae_sweep import sae_sweep
 from ._sae_transform import sae_transform
 from ._superposition_score import superposition_score
 
-__all__ = ["gw_map", "sae_fit", "sae_transform", "superposition_score"]
+__all__ = ["gw_map", "sae_fit", "sae_sweep", "sae_transform", "superposition_score"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from saescape._store import StoredSae, decoder_loadings, write_slots
 from saescape._validate import check_adata, check_copy, check_integer, require_key
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from anndata import AnnData
 
     from saescape._typing import Architecture, BoolArray, IntArray, Rng, Standardize
@@ -31,11 +34,16 @@ def sae_fit(
     architecture: Architecture = "topk",
     k: int | None = None,
     l0_target: int | None = None,
+    l1_coef: float | None = None,
     standardize: Standardize = "center",
     max_epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    early_stopping: bool = True,
     batch_key: str | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    devices: int = 1,
+    num_nodes: int = 1,
     rng: Rng = 0,
     device: str | None = None,
     key_added: str | None = None,
@@ -60,14 +68,20 @@ def sae_fit(
         Boolean mask over the variables, or the column of `.var` that holds it, to fit on some variables only.
         Not together with `use_rep`.
     architecture
-        `"topk"`: exactly `k` features per row (fewer when fewer are positive); `"batchtopk"`: `k` features per row
-        on average over the training rows, for cells that differ in complexity.
+        How the active features are chosen, see Notes. `"topk"`: `k` per row (fewer when fewer are positive);
+        `"batchtopk"`: `k` per row on average, for cells that differ in complexity; `"matryoshka"`: the same, with
+        nested parts of the dictionary that each reconstruct on their own, when a hierarchy is wanted; `"jumprelu"`: a
+        learned threshold per feature; `"gated"` and `"relu"`: a penalty on the size of the codes.
     k
         Number of active features per row. None takes 16 up to 256 dimensions and 32 above, at most a third of the
         dimensions and a twelfth of `n_features`. A larger `k` always reconstructs better, but from somewhat above the
         true number on it finds worse features.
     l0_target
-        Wanted number of active features per row; with these architectures the same as `k`.
+        Another name of `k`: the penalty of `"gated"`, `"jumprelu"` and `"relu"` is tuned during training so that this
+        many features are active per row.
+    l1_coef
+        Fixed weight of that penalty instead, relative to the squared error of standardised rows (of `"jumprelu"`, of
+        its penalty on the number of active features). Not together with `k` or `l0_target`.
     standardize
         `"center"`: subtract the mean and divide by one scale; `"zscore"`: divide each dimension by its standard
         deviation; `"none"`: neither. Folded into the stored weights, which act on raw data.
@@ -75,12 +89,28 @@ def sae_fit(
         Passes over the training rows. None takes at least 1,000 steps and two passes, and half a million rows unless
         these are more than 200 passes.
     batch_size
-        Rows per training step. None takes 256 below 10,000 rows, 512 below 50,000 and 2,048 above.
+        Rows per training step. None takes 256 below 10,000 rows, and 512 to 2,048 above such that about 1,000
+        steps are taken.
     lr
         Peak learning rate of Adam. None takes ``5e-3 sqrt(batch_size / 512) sqrt(1024 / n_features)``, at most 1e-2.
+    early_stopping
+        End training, after letting the learning rate go down, when neither the error of training nor that of held-out
+        rows gets smaller; never before 1,000 steps and half a million rows (or 200 passes).
     batch_key
         Column of `.obs` with the unit of independence (plate, donor, well). Whole groups are held out then instead of
         single observations, and the error of each group is reported.
+    checkpoint
+        File for the state of the run, written every 30 seconds and at the end. When it exists, the run goes on from
+        there, and ends with the same weights as if it had never been interrupted. It must belong to the same data and
+        settings.
+    devices
+        Processes on this machine that share the rows of every batch, each with a GPU of its own or, on CPU, a share of
+        the cores; more than one needs the extra `cluster`. The result is that of one process but for rounding, whose
+        differences grow with the number of steps. New processes are started for the training alone and get a copy of
+        the data, which cannot be an open HDF5 file then. Under torchrun or srun the processes that run the script are
+        used: each ends with the same result, and the first one (rank 0) should save it.
+    num_nodes
+        Machines, each with as many `devices`; more than one only under torchrun or srun.
     {rng}
     {device}
     {key_added}
@@ -96,15 +126,18 @@ def sae_fit(
         standardised input).
     `adata.uns['sae' | key_added]['weights']` : :class:`dict`
         `W_enc` `(n_dims, n_features)`, `W_dec` `(n_features, n_dims)` with rows of unit length (not with
-        `standardize="zscore"`), `b_enc`, `b_dec` and, for `"batchtopk"`, `threshold`; all float32.
+        `standardize="zscore"`), `b_enc`, `b_dec`; `threshold` per feature with `"batchtopk"`, `"matryoshka"` and
+        `"jumprelu"`; `r_mag` and `b_mag` with `"gated"`; all float32.
     `adata.uns['sae' | key_added]['features']` : :class:`pandas.DataFrame`
-        One row per feature (`sae_0`, ...): `frac_active`, `mean_active` (where active), `max_activation`, `dead`. Rows
-        encoded are counted, that is positions of 3-D tokens.
+        One row per feature (`sae_0`, ...): `frac_active`, `mean_active` (where active), `max_activation`, `dead`, and
+        `level` (0 for the most general part) with `"matryoshka"`. Rows encoded are counted, that is positions of 3-D
+        tokens.
     `adata.uns['sae' | key_added]['history']` : :class:`pandas.DataFrame`
         `step`, `loss`, `fvu`, `l0`, `n_dead`, `lr`, and `fvu_held_out` at some steps.
     `adata.uns['sae' | key_added]['metrics']` : :class:`dict`
         `fvu` (fraction of variance unexplained, held-out rows; with `standardize="zscore"` every dimension counts
-        alike), `fvu_train`, `l0`, `l0_share_alive`, `n_dead`,
+        alike), `fvu_train`, `l0`, `l0_share_alive`, `n_dead`, `n_duplicates` (features whose direction has a cosine
+        above .95 with another's), `threshold` (mean over alive features, where there is one),
         `n_features`, `n_train`, `n_held_out` (observations), `n_steps`.
     `adata.uns['sae' | key_added]['groups']` : :class:`pandas.DataFrame`
         With `batch_key`: `n_obs`, `fvu`, `held_out` of each group.
@@ -120,21 +153,28 @@ def sae_fit(
     ------
     KeyError
         When `use_rep`, `layer`, `batch_key` or the column `mask_var` does not exist.
+    ImportError
+        When more than one process is wanted and Lightning is not installed.
     ValueError
-        For non-finite data, too few rows, settings that do not fit together, and training that diverges.
+        For non-finite data, too few rows, settings that do not fit together, a checkpoint of another run, and training
+        that diverges (a checkpoint keeps the last good state); for more devices than there are, processes that do not
+        match `devices` and `num_nodes`, and data that cannot be sent to new processes.
 
     Warns
     -----
     saescape._warnings.ConvergenceWarning
-        When held-out data are reconstructed no better than by their mean.
+        When held-out data are reconstructed no better than by their mean, or a penalty could not be tuned.
     saescape._warnings.SignificanceWarning
-        When more than 10 % of the alive features are active per row.
+        When more than 10 % of the alive features are active per row, or are near duplicates.
 
     Notes
     -----
     TopK and the auxiliary loss for dead features: Gao et al. (arXiv 2406.04093), section 2.3 and appendix A.2.
-    BatchTopK: Bussmann et al. (arXiv 2412.06410). A tenth of the observations (at most 20,000 rows) is never trained
-    on. Data larger than 1 GiB as float32 that are sparse, on disk or lazy are read by blocks.
+    BatchTopK: Bussmann et al. (arXiv 2412.06410). Matryoshka: Bussmann et al. (arXiv 2503.17547), prefixes of a
+    sixteenth, an eighth, a quarter and all features. JumpReLU: Rajamanoharan et al. (arXiv 2407.14435), equations 11
+    and 12. Gated: Rajamanoharan et al. (arXiv 2404.16014), equations 6 to 8. ReLU: Bricken et al. (2023).
+    A tenth of the observations (at most 20,000 rows) is never trained on. Data larger than 512 MiB as float32 that are
+    sparse, on disk or lazy are read by blocks.
 
     Examples
     --------
@@ -151,44 +191,68 @@ def sae_fit(
     check_copy(adata, copy=copy)
     settings: dict[str, Any] = {
         "n_features": n_features,
-        "k": _resolve_k(k, l0_target),
+        "k": k,
+        "l0_target": l0_target,
+        "l1_coef": l1_coef,
         "architecture": architecture,
         "standardize": standardize,
         "max_epochs": max_epochs,
         "batch_size": batch_size,
         "lr": lr,
+        "early_stopping": early_stopping,
     }
+    check_integer("devices", devices)
+    check_integer("num_nodes", num_nodes)
     rep = get_representation(adata, use_rep, layer, mask_var=mask_var)
     if key_added is not None and key_added == use_rep:
         msg = f"`key_added={key_added!r}` would overwrite the representation that is fitted; choose another name."
         raise ValueError(msg)
     labels = None if batch_key is None else _group_labels(adata, batch_key)
 
+    from saescape.sae._checkpoint import Checkpoint
     from saescape.sae._data import hold_out_observations
-    from saescape.sae._defaults import make_plan
-    from saescape.sae._fit import fit_rows, warn_about
+    from saescape.sae._defaults import PENALISED, make_plan
+    from saescape.sae._fit import fit_rows
+    from saescape.sae._launch import find_processes
+    from saescape.sae._report import warn_about
 
     rows = rep.rows
     make_plan(rows.n_rows, rows.n_dims, **settings)
     torch_device = resolve_device(device)
+    processes = find_processes(devices, num_nodes, torch_device)
+    communicator = processes.connect(torch_device)
+    kept = None if checkpoint is None else Checkpoint(checkpoint)
     moments = rows.moments()
     generator = as_generator(rng)
+    if kept is not None and rng is None:
+        kept.adopt_generator(generator)
+    generator.bit_generator.state = communicator.share(generator.bit_generator.state)
+    rng_state = generator.bit_generator.state
     n_positions = rows.n_positions or 1
     codes = None if labels is None else labels.codes.astype(np.int64)
     held_out = hold_out_observations(rows.n_obs, n_positions, rows.n_dims, generator, codes)
     plan = make_plan(rows.n_rows, rows.n_dims, n_train=int((~held_out).sum()) * n_positions, **settings)
+    processes.check_batch_size(plan.batch_size)
+    if kept is not None:
+        data = {"n_rows": rows.n_rows, "n_dims": rows.n_dims, "mean": moments[0], "variance": moments[1]}
+        kept.identify(**asdict(plan), **data, batch_key=batch_key, rng=rng_state)
 
     adata = adata.copy() if copy else adata
-    start = logg.info(f"fitting sparse autoencoder ({plan.n_features} features, k={plan.k}) on {rows.where}")
+    start = logg.info(
+        f"fitting sparse autoencoder ({architecture}, {plan.n_features} features, k={plan.k}) on {rows.where}"
+    )
     fit = fit_rows(
         rows,
         plan,
         moments,
         held_out,
         rng=generator,
-        device=torch_device,
+        device=communicator.device or torch_device,
         groups=codes,
         show_progress_bar=show_progress_bar,
+        checkpoint=kept,
+        communicator=communicator,
+        n_spawned=processes.to_spawn,
     )
     params = {
         "use_rep": use_rep,
@@ -197,30 +261,22 @@ def sae_fit(
         "architecture": architecture,
         "n_features": plan.n_features,
         "k": plan.k,
+        "l1_coef": plan.l1_coef,
         "standardize": standardize,
         "max_epochs": max_epochs,
         "n_steps": plan.n_steps,
         "batch_size": plan.batch_size,
         "lr": plan.lr,
+        "early_stopping": early_stopping,
         "batch_key": batch_key,
         "rng": rng_param(rng),
     }
     groups = None if labels is None else _group_table(labels, held_out, fit.encoded)
     stored = StoredSae(fit.weights, params, rep.names, fit.metrics, fit.history, fit.features, groups)
     text = write_slots(adata, sae_keys(key_added), stored, fit.encoded.codes, decoder_loadings(adata, rep, fit.weights))
-    warn_about(fit.metrics)
+    warn_about(fit.metrics, plan, penalised=architecture in PENALISED)
     logg.info("    finished", time=start, deep=text)
     return adata if copy else None
-
-
-def _resolve_k(k: int | None, l0_target: int | None) -> int | None:
-    if l0_target is None:
-        return k
-    check_integer("l0_target", l0_target)
-    if k is not None and k != l0_target:
-        msg = f"`k` ({k}) and `l0_target` ({l0_target}) both set the number of active features; give one of them."
-        raise ValueError(msg)
-    return l0_target
 
 
 def _group_labels(adata: AnnData, batch_key: str) -> pd.Categorical:
