@@ -12,8 +12,9 @@ from saescape._rows import RowSource
 from saescape.sae._data import TrainingRows
 from saescape.sae._defaults import ARCHITECTURES, default_lr, make_plan
 from saescape.sae._encode import encode_rows
-from saescape.sae._fit import fit_rows, make_trainer
+from saescape.sae._fit import fit_rows
 from saescape.sae._parameters import Standardizer
+from saescape.sae._start import make_trainer
 from saescape.sae._weights import SaeWeights
 
 if TYPE_CHECKING:

@@ -56,6 +56,7 @@ class StoredSae:
     history: pd.DataFrame | None = None
     features: pd.DataFrame | None = None
     groups: pd.DataFrame | None = None
+    pilot: pd.DataFrame | None = None
 
     def to_uns(self) -> dict[str, Any]:
         """Nested dict of encodable values that shares nothing with this object."""
@@ -66,7 +67,7 @@ class StoredSae:
             "metrics": dict(self.metrics),
             "input_names": np.asarray(self.input_names, dtype=str).astype(object),
         }
-        for name in ("history", "features", "groups"):
+        for name in ("history", "features", "groups", "pilot"):
             table = getattr(self, name)
             if table is not None:
                 entry[name] = table.copy()
@@ -94,6 +95,8 @@ def _build_weights(arrays: dict[str, Any], architecture: Any, k: Any, where: str
     d, m = tensors["W_enc"].shape if tensors["W_enc"].ndim == 2 else (0, 0)
     shapes = {"W_enc": (d, m), "W_dec": (m, d), "b_enc": (m,), "b_dec": (d,)}
     shapes |= dict.fromkeys(_EXTRA_TENSORS.get(architecture, ()), (m,))
+    if "scale" in tensors:
+        shapes["scale"] = (d,)
     for name, shape in shapes.items():
         if name not in tensors or d == 0 or tensors[name].shape != shape:
             found = tensors[name].shape if name in tensors else "nothing"
@@ -125,7 +128,7 @@ def from_uns(adata: AnnData, key: str | None = None, *, adata_name: str = "adata
     metrics = {k: float(v) for k, v in entry.get("metrics", {}).items()}
     # zarr gives numpy's variable-width strings, which do not cast
     names = np.array([str(name) for name in entry["input_names"]], dtype=str)
-    tables = {name: entry.get(name) for name in ("history", "features", "groups")}
+    tables = {name: entry.get(name) for name in ("history", "features", "groups", "pilot")}
     return StoredSae(weights, params, names, metrics, **tables)
 
 

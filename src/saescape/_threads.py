@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# multiplications of a matrix product below which a second thread saves nothing
+SMALL_PRODUCT = 2**24
+
+
 @contextmanager
 def one_thread(*, when: bool = True) -> Iterator[None]:
     """Let torch compute on one thread, and restore its setting afterwards.

@@ -13,8 +13,8 @@ from saescape._rows import RowSource
 from saescape.sae._communicator import ALONE, Communicator
 from saescape.sae._data import TrainingRows
 from saescape.sae._defaults import ARCHITECTURES, make_plan
-from saescape.sae._fit import make_trainer
 from saescape.sae._parameters import Standardizer
+from saescape.sae._start import make_trainer
 from saescape.sae.architectures._shared_selection import largest_of_all
 
 CPU = torch.device("cpu")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from saescape._rows import RowSource
 from saescape.sae import _infer, _match_l0
 from saescape.sae._encode import encode_rows
 from saescape.sae._infer import Dictionary, FistaInference, OmpInference
-from saescape.sae._infer_rows import infer_rows
+from saescape.sae._infer_rows import infer_rows, tune_rule
 from saescape.sae._match_l0 import encoder_l0, match_l0, sample_rows
 from saescape.sae._weights import SaeWeights
 
@@ -55,7 +57,7 @@ def dense(active, n):
 def test_fista_solves_the_stated_problem_in_units_of_scale(weights, x, scaled):
     scale = np.linspace(0.3, 3, D) if scaled else np.ones(D)
     centred = torch.from_numpy(x - weights.b_dec)
-    inference = FistaInference(Dictionary(weights, CPU, scale if scaled else None), 0.1, tol=1e-6)
+    inference = FistaInference(Dictionary(replace(weights, scale=scale) if scaled else weights, CPU), 0.1, tol=1e-6)
     codes = dense(inference.active(centred), N)
     assert inference.n_unconverged == 0
     atoms = weights.W_dec / scale
@@ -102,9 +104,9 @@ def test_code_depends_neither_on_batch_mates_nor_on_block_sizes(method, weights,
     inference = FistaInference(dictionary, 0.1) if method == "fista" else OmpInference(dictionary, 0.1, 8)
     together = dense(inference.active(centred), N)
     order = np.random.default_rng(2).permutation(N)
-    np.testing.assert_allclose(dense(inference.active(centred[order]), N), together[order], atol=1e-4)
+    np.testing.assert_allclose(dense(inference.active(centred[order]), N), together[order], atol=1e-3)
     monkeypatch.setattr(_infer, "_ELEMENTS", 7 * M)
-    np.testing.assert_allclose(dense(inference.active(centred), N), together, atol=1e-4)
+    np.testing.assert_allclose(dense(inference.active(centred), N), together, atol=1e-3)
 
 
 @pytest.mark.parametrize("method", ["fista", "omp"])
@@ -144,12 +146,13 @@ def test_sample_is_spread_over_observations_and_positions():
 def test_tokens_are_inferred_one_by_one_at_the_encoders_l0(method, weights, x, monkeypatch):
     monkeypatch.setattr(_match_l0, "_READ_OBS", 7)
     tokens = RowSource(x.reshape(30, 10, D))
-    inferred = infer_rows(tokens, weights, CPU, method)
+    tuned = tune_rule(tokens, weights, CPU, method)
+    inferred = infer_rows(tokens, weights, CPU, tuned.rule)
     assert inferred.encoded.l0 == pytest.approx(encoder_l0(torch.from_numpy(x), weights, CPU), rel=0.02)
     assert inferred.by_encoder.l0 == encode_rows(tokens, weights, CPU).l0
     centred, dictionary = torch.from_numpy(x - weights.b_dec), Dictionary(weights, CPU)
-    alone = FistaInference(dictionary, inferred.penalty) if method == "fista" else None
-    alone = alone or OmpInference(dictionary, inferred.penalty, 4 * K)
+    alone = FistaInference(dictionary, tuned.rule.penalty) if method == "fista" else None
+    alone = alone or OmpInference(dictionary, tuned.rule.penalty, 4 * K)
     codes = dense(alone.active(centred), N)
     np.testing.assert_allclose(inferred.encoded.codes.toarray(), codes.reshape(30, 10, M).mean(1), atol=1e-4)
     error = np.square(centred.numpy() - codes @ weights.W_dec).sum() / np.square(x - x.mean(0)).sum()
@@ -166,6 +169,7 @@ def test_fewer_atoms_than_dimensions_and_one_dimension():
         weights = SaeWeights(**drawn, architecture="topk", k=1)
         x = rng.normal(size=(50, d)).astype(np.float32)
         for method in ("fista", "omp"):
-            inferred = infer_rows(RowSource(x), weights, CPU, method, l0_target=0.5)
+            rule = tune_rule(RowSource(x), weights, CPU, method, l0_target=0.5).rule
+            inferred = infer_rows(RowSource(x), weights, CPU, rule)
             assert inferred.encoded.codes.shape == (50, m)
             assert (inferred.encoded.codes.data > 0).all()

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import saescape as sae
+from saescape.sae._sweep_grid import make_grid
 
 COLUMNS = [
     *("n_features", "k", "architecture", "fvu", "fvu_sd", "fvu_train", "l0", "n_dead"),
@@ -73,6 +74,17 @@ def test_default_grid_is_sparse_and_surrounds_the_defaults(small):
     assert results["n_features"].unique().tolist() == [width // 2, width, 2 * width]
     assert (results["k"] <= np.maximum(1, results["n_features"] // 10)).all()
     assert set(np.log2(results["k"]) % 1) == {0}
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_dims", "expected"),
+    [(50_000, 50, {256: [2, 4, 8, 16]}), (100_000, 512, {4096: [4, 8, 16, 32, 64]}), (50_000, 3, {16: [1]})],
+)
+def test_default_sparsities(n_rows, n_dims, expected):
+    for width, ks in expected.items():
+        plans = make_grid(n_rows, n_dims, k=None, n_features=width)
+        assert [plan.k for plan in plans] == ks
+        assert {plan.n_features for plan in plans} == {width}
 
 
 def test_a_row_does_not_depend_on_the_rest_of_the_grid(small):

@@ -70,7 +70,7 @@ def test_bad_input_leaves_the_data_alone(trained):
         with pytest.raises(ValueError, match="`l0_target` must be"):
             sae.tl.sae_transform(trained, trained, inference="fista", l0_target=wrong)
     assert abs(trained.obsm["X_sae"] - before).nnz == 0
-    assert "inference" not in trained.uns["sae"]["params"]
+    assert trained.uns["sae"]["params"]["inference"] == "encoder"
 
 
 def test_warns_when_codes_cannot_be_that_dense(trained):

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from saescape._docs import doc_params
 from saescape._random import as_generator, rng_param
-from saescape._rows import RowSource
-from saescape._storage import uniform_container
 from saescape._store import StoredSae, load_file, save_file
+
+from ._input import row_source
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from saescape.sae._online import Session
     from saescape.sae._weights import SaeWeights
 
-_LAZY_PACKAGES = {"anndata", "dask", "h5py", "zarr"}
 _SETTINGS = (
     "n_features",
     "architecture",
@@ -51,13 +50,13 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
     ----------
     n_features
         Size of the dictionary (not the number of input columns, which scikit-learn calls `n_features_in_`). None takes
-        the smallest power of two of at least eight times the columns, at most a tenth of the rows, at least 16.
+        the smallest power of two of at least eight times the columns, at most a tenth of the rows (or three times the
+        columns, where that is more and at most a quarter of the rows), at least 16.
     architecture
         `"topk"`: exactly `k` features per row; `"batchtopk"`: `k` features per row on average, more for complex rows;
         `"matryoshka"`, `"jumprelu"`, `"gated"`, `"relu"`: see :func:`saescape.tl.sae_fit`.
     k
-        Number of active features per row. None takes 16 up to 256 columns and 32 above, at most a third of the
-        columns and a twelfth of `n_features`.
+        Number of active features per row. None has a pilot run look for it, see :func:`saescape.tl.sae_fit`.
     l0_target
         Another name of `k`: the penalty of `"gated"`, `"jumprelu"` and `"relu"` is tuned so that this many features are
         active per row.
@@ -174,7 +173,7 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         settings = self._settings()
         check_settings(**settings)
         device = resolve_device(self.device)
-        rows = self._row_source(X, reset=True)
+        rows = row_source(self, X, reset=True)
         # also the check for finite values
         moments = rows.moments()
         make_plan(rows.n_rows, rows.n_dims, **settings)
@@ -187,7 +186,7 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         self._session: Session | None = None
         self._stored_params: dict[str, Any] = {}
         self._input_names: np.ndarray | None = None
-        warn_about(fit.metrics, plan, penalised=plan.architecture in PENALISED)
+        warn_about(fit.metrics, fit.plan, penalised=plan.architecture in PENALISED)
         return self
 
     def partial_fit(self, X: Any, y: None = None) -> Self:
@@ -195,7 +194,7 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
 
         The first call sets the size of the dictionary and the scale from its rows, so give `n_features` when it is
         small. After :meth:`fit` or :meth:`load` training continues from the learned weights. The learning rate stays
-        at its peak, there is no hold-out, and `metrics_` are those of the rows given last.
+        at its peak, there is no hold-out and no pilot run, and `metrics_` are those of the rows given last.
 
         Parameters
         ----------
@@ -215,7 +214,7 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         check_settings(**self._settings())
         device = resolve_device(self.device)
         fitted = hasattr(self, "W_enc_")
-        rows = self._row_source(X, reset=not fitted, min_rows=1 if fitted else None)
+        rows = row_source(self, X, reset=not fitted, min_rows=1 if fitted else None)
         moments = rows.moments()
         session = getattr(self, "_session", None)
         if session is None:
@@ -243,12 +242,16 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         """
         from saescape._device import resolve_device
         from saescape.sae._encode import encode_rows
+        from saescape.sae._rule import CodingRule
 
         check_is_fitted(self)
-        rows = self._row_source(X, reset=False, min_rows=1)
+        rows = row_source(self, X, reset=False, min_rows=1)
         # the check for finite values
         rows.moments()
-        return encode_rows(rows, self._weights(), resolve_device(self.device)).codes
+        weights, device = self._weights(), resolve_device(self.device)
+        # a model of `tl.sae_fit` may come with sparse inference
+        inference = CodingRule.from_params(self._stored_params).for_weights(weights, device)
+        return encode_rows(rows, weights, device, inference=inference).codes
 
     def inverse_transform(self, X: Any) -> FloatArray:
         """Reconstruct rows from codes.
@@ -377,34 +380,6 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         self.b_enc_, self.b_dec_ = weights.b_enc, weights.b_dec
         self.threshold_ = weights.threshold
         self._fitted_weights = weights
-
-    def _row_source(self, X: Any, *, reset: bool, min_rows: int | None = None) -> RowSource:
-        from saescape.sae._defaults import MIN_ROWS
-
-        min_rows = MIN_ROWS if min_rows is None else min_rows
-        if isinstance(X, np.ma.MaskedArray):
-            X = uniform_container(X, "`X`")
-        if type(X).__module__.partition(".")[0] not in _LAZY_PACKAGES:
-            X = validate_data(
-                self,
-                X,
-                reset=reset,
-                accept_sparse="csr",
-                dtype=(np.float32, np.float64),
-                ensure_min_samples=min_rows,
-                ensure_all_finite=False,
-            )
-            return RowSource(X, where="`X`")
-        rows = RowSource(X, where="`X`")
-        if len(X.shape) != 2:
-            msg = f"`X` must have 2 dimensions, found shape {tuple(X.shape)}."
-            raise ValueError(msg)
-        if reset:
-            self.n_features_in_ = rows.n_dims
-        elif rows.n_dims != self.n_features_in_:
-            msg = f"`X` has {rows.n_dims} columns, but the model was fitted with {self.n_features_in_}."
-            raise ValueError(msg)
-        return rows
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

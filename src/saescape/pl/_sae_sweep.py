@@ -23,7 +23,8 @@ def sae_sweep(adata: AnnData, *, key: str | None = None, ax: Axes | None = None,
     First panel: agreement of seeds against the number of active features, one line per width, with what chance gives
     (dashed, in the same colour): the larger of `stability_random` and `stability_null`. Second panel, only in a figure
     of its own (`ax=None`): fraction of variance unexplained of held-out data, with twice its standard deviation over
-    seeds. Among the settings that are about as far above chance as the best, take the one with the smallest error.
+    seeds. Among the settings that are about as stable as the best, and clearly above chance, take the one with the
+    smallest error.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def _draw_error(ax: Axes, results: pd.DataFrame) -> None:
     for color, width, rows in _by_width(results):
         spread = 2 * rows["fvu_sd"]
         ax.errorbar(rows["l0"], rows["fvu"], yerr=spread, fmt="o-", color=color, capsize=3, label=f"{width} features")
-    ax.set(ylabel="fraction of variance unexplained", title="error on held-out data")
+    ax.set(ylabel="FVU (held-out data)", title="error")
     ax.set_ylim(0, min(1.05, 1.08 * float((results["fvu"] + 2 * results["fvu_sd"]).max())))
     _finish(ax, results)
 
@@ -109,4 +110,4 @@ def _finish(ax: Axes, results: pd.DataFrame) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("active features per row (L0)")
     # below the axes: it would cover one of the lines
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize="small")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, handlelength=2.5, frameon=False)

@@ -26,6 +26,11 @@ class ChosenK:
     tried: IntArray
     bits: FloatArray
 
+    @property
+    def is_minimum(self) -> bool:
+        """Whether the shortest description lies between longer ones: at an end the number is bounded, not found."""
+        return 0 < int(np.argmin(self.bits)) < len(self.bits) - 1
+
 
 def description_length(
     columns: IntArray, values: FloatArray, *, n_rows: int, n_features: int, n_dims: int, error: float

@@ -50,12 +50,21 @@ class Plan:
     l1_coef: float | None = None
     #: steps before which training is not ended early; None for never
     min_steps: int | None = None
+    #: let a pilot run look for a better `k`
+    choose_k: bool = False
+    #: whether it found one
+    k_found: bool = False
 
 
 def default_n_features(n_rows: int, n_dims: int) -> int:
-    """Smallest power of two of at least eight times the dimensions, at most a tenth of the rows, at least 16."""
+    """Smallest power of two of at least eight times the dimensions, as far as the rows suffice for it.
+
+    At most a tenth of the rows; or three times the dimensions where that is more, at most a quarter of the rows. With
+    fewer features than directions no dictionary fits, which is worse than one with too few rows for each.
+    """
     wanted = 2 ** math.ceil(math.log2(8 * n_dims))
-    return max(_MIN_FEATURES, min(wanted, n_rows // 10))
+    enough = max(n_rows // 10, min(3 * n_dims, n_rows // 4))
+    return max(_MIN_FEATURES, min(wanted, enough))
 
 
 def default_k(n_features: int, n_dims: int) -> int:
@@ -186,7 +195,9 @@ def make_plan(
         raise ValueError(msg)
     n_train = n_rows if n_train is None else n_train
     m = default_n_features(n_rows, n_dims) if n_features is None else int(n_features)
-    active = default_k(m, n_dims) if k is None else check_integer("k", k, 1, m, high_name="n_features")
+    # where rows are few, more features do not make a row more complex
+    supported = min(m, max(_MIN_FEATURES, n_rows // 10))
+    active = default_k(supported, n_dims) if k is None else check_integer("k", k, 1, m, high_name="n_features")
     n_samples = max(_MIN_SAMPLES, _MIN_PASSES * n_train) if max_epochs is None else int(max_epochs) * n_train
     batch = min(default_batch_size(n_rows, n_samples) if batch_size is None else int(batch_size), n_train)
     n_steps = default_n_steps(n_train, batch) if max_epochs is None else math.ceil(int(max_epochs) * n_train / batch)
@@ -201,4 +212,5 @@ def make_plan(
         dead_window=min(n_train, DEAD_WINDOW),
         l1_coef=None if l1_coef is None else float(l1_coef),
         min_steps=min_n_steps(n_train, batch) if early_stopping else None,
+        choose_k=k is None and l1_coef is None,
     )

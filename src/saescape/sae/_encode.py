@@ -77,7 +77,9 @@ class Encoder:
         self.b_enc = as_tensor(weights.b_enc)
         self.b_dec = as_tensor(weights.b_dec)
         self._learned = {
-            name: as_tensor(array) for name, array in weights.arrays().items() if array.shape == (weights.n_features,)
+            name: as_tensor(array)
+            for name, array in weights.arrays().items()
+            if name in {"b_enc", "threshold", "r_mag", "b_mag"}
         }
         self.architecture = make_architecture(weights.architecture, weights.k, weights.n_features)
         self.ops = sparse_ops(device)

@@ -7,24 +7,25 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from saescape._random import child_seed
-from saescape._threads import one_thread
+from saescape._threads import SMALL_PRODUCT, one_thread
 
 from ._calibrate import calibrate_threshold
 from ._communicator import ALONE
 from ._data import IN_MEMORY_BYTES, TrainingRows
-from ._encode import encode_rows
-from ._initialise import initial_parameters
+from ._infer_rows import infer_rows, tune_rule
 from ._loop import Loop
 from ._parameters import Standardizer
+from ._pilot import with_chosen_k
 from ._report import feature_table, fit_metrics
-from ._trainer import Trainer
+from ._rule import CodingRule
+from ._start import make_trainer
 from .architectures import make_architecture
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
     from saescape._rows import RowSource
     from saescape._typing import BoolArray, FloatArray, IntArray
@@ -34,13 +35,11 @@ if TYPE_CHECKING:
     from ._defaults import Plan
     from ._encode import Encoded
     from ._parameters import Parameters
+    from ._trainer import Trainer
     from ._weights import SaeWeights
     from .architectures import Architecture
 
 _EVALUATION_ROWS = 2_048
-_MIN_SAMPLE = 2_048
-# multiplications of an encoder product below which a second thread saves nothing
-_SMALL_PRODUCT = 2**24
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,11 @@ class Fit:
     features: pd.DataFrame
     metrics: dict[str, float]
     encoded: Encoded
+    #: with the number of active features that was chosen
+    plan: Plan
+    rule: CodingRule
+    #: bits per row for each number of active features tried; None when the number was given
+    pilot: pd.DataFrame | None
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Training:
         trainer = make_trainer(data, plan, self.standardizer, self.sampling, communicator=communicator)
         evaluation = (data.held_out_sample(_EVALUATION_ROWS, self.sampling) - mean) * inverse
         n_rows = plan.batch_size // communicator.world_size
-        small = n_rows * plan.n_features * self.rows.n_dims <= _SMALL_PRODUCT
+        small = n_rows * plan.n_features * self.rows.n_dims <= SMALL_PRODUCT
         with one_thread(when=small and device.type == "cpu"):
             loop = Loop(
                 trainer,
@@ -135,6 +139,7 @@ def fit_rows(
     checkpoint: Checkpoint | None = None,
     communicator: Communicator = ALONE,
     n_spawned: int = 1,
+    inference: str = "encoder",
 ) -> Fit:
     """Train, calibrate and encode.
 
@@ -158,19 +163,34 @@ def fit_rows(
         Processes that call this together; each gets the same result.
     n_spawned
         Start that many processes to train, instead.
+    inference
+        How codes are found once the dictionary is learned.
     """
     sampling, seed = np.random.default_rng(child_seed(rng)), child_seed(rng)
     standardizer = Standardizer(plan.standardize, *moments)
+    pilot, given = None, not plan.choose_k
+    if plan.choose_k:
+        data = TrainingRows(rows, held_out, device, max_bytes)
+        plan, pilot = with_chosen_k(data, plan, standardizer, np.random.default_rng(child_seed(rng)), communicator)
     training = Training(
         rows, held_out, plan, standardizer, sampling, seed, device, max_bytes, checkpoint, show_progress_bar
     )
     trained = training(communicator) if n_spawned == 1 else _spawned(training, n_spawned)
     weights = finished_weights(trained, standardizer, rows, ~held_out)
     numbers = held_out.astype(np.int64) if groups is None else groups
-    encoded = encode_rows(rows, weights, device, numbers, scale=standardizer.scale)
+    rule = CodingRule()
+    if inference != "encoder":
+        # a number of features that was asked for is kept to; one that was not is left to what describes rows best
+        target = {"l0_target": plan.k} if given else {"by_length": True}
+        rule = tune_rule(rows, weights, device, inference, **target).rule
+    inferred = infer_rows(rows, weights, device, rule, numbers)
+    encoded = inferred.encoded
     features = feature_table(encoded, trained.architecture)
     metrics = fit_metrics(encoded, weights, standardizer.scale, held_out, groups) | {"n_steps": float(trained.n_steps)}
-    return Fit(weights, trained.history, features, metrics, encoded)
+    if rule.penalty is not None:
+        by_encoder = fit_metrics(inferred.by_encoder, weights, standardizer.scale, held_out, groups)
+        metrics |= {f"{name}_encoder": by_encoder[name] for name in ("fvu", "l0")}
+    return Fit(weights, trained.history, features, metrics, encoded, plan, rule, pilot)
 
 
 def _spawned(training: Training, n: int) -> Trained:
@@ -178,25 +198,6 @@ def _spawned(training: Training, n: int) -> Trained:
 
     trained = spawn(training, n, training.device.type)
     return replace(trained, parameters=trained.parameters.to(training.device))
-
-
-def make_trainer(
-    data: TrainingRows,
-    plan: Plan,
-    standardizer: Standardizer,
-    rng: np.random.Generator,
-    *,
-    endless: bool = False,
-    communicator: Communicator = ALONE,
-) -> Trainer:
-    """A trainer whose decoder rows start from data."""
-    on_cpu = torch.device("cpu")
-    mean, inverse = standardizer.tensors(on_cpu)
-    sample = (data.sample(max(plan.n_features, _MIN_SAMPLE), rng) - mean) * inverse
-    b_dec = torch.from_numpy(standardizer.b_dec.astype(np.float32))
-    architecture = make_architecture(plan.architecture, plan.k, plan.n_features)
-    parameters = communicator.share(initial_parameters(sample, b_dec, architecture, rng))
-    return Trainer(parameters.to(data.device), plan, endless=endless, communicator=communicator)
 
 
 def finished_weights(

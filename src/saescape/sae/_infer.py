@@ -15,7 +15,7 @@ from .architectures import Active
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from saescape._typing import FloatArray
+    from saescape._typing import BoolArray
 
     from ._weights import SaeWeights
 
@@ -38,21 +38,22 @@ class Dictionary:
 
     Penalties are charged per unit of length that an atom contributes to the reconstruction, so that whether a feature
     is used does not depend on how its decoder row happens to be scaled; codes come back in units of that row. Lengths
-    are those after division by `scale`, which makes the errors those of a model that was trained on scaled inputs.
+    are those after division by the scale of the model, so that errors are those it was trained on.
 
     Parameters
     ----------
     weights
-        Of the trained model; of these only the decoder is used.
-    scale
-        Units of the dimensions in which errors are measured; None for those of the rows.
+        Of the trained model; of these only the decoder and the scale of dimensions are used.
+    used
+        Mask of the features that may be used; None for all.
     """
 
-    def __init__(self, weights: SaeWeights, device: torch.device, scale: FloatArray | None = None) -> None:
-        inverse = np.ones(weights.n_dims) if scale is None else 1 / np.asarray(scale, dtype=np.float64)
+    def __init__(self, weights: SaeWeights, device: torch.device, used: BoolArray | None = None) -> None:
+        inverse = np.ones(weights.n_dims) if weights.scale is None else 1 / weights.scale.astype(np.float64)
         atoms = weights.W_dec.astype(np.float64) * inverse
         lengths = np.linalg.norm(atoms, axis=1)
         # an atom of no length never correlates with anything
+        atoms[lengths == 0 if used is None else ~used] = 0.0
         lengths[lengths == 0] = 1.0
         as_tensor = lambda a: torch.tensor(np.asarray(a, dtype=np.float32), device=device)  # noqa: E731
         self.inverse, self.lengths = as_tensor(inverse), as_tensor(lengths)

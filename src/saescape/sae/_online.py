@@ -11,10 +11,11 @@ import pandas as pd
 from ._data import TrainingRows
 from ._defaults import DEAD_WINDOW, make_plan
 from ._encode import encode_rows
-from ._fit import finished_weights, make_trainer
+from ._fit import finished_weights
 from ._loop import check_loss
 from ._parameters import Standardizer
 from ._report import code_metrics, feature_table
+from ._start import make_trainer
 from ._trainer import Trainer
 
 if TYPE_CHECKING:

@@ -108,6 +108,8 @@ class Standardizer:
             weights["threshold"] = np.exp(p["log_threshold"]) * c
         if "r_mag" in p:
             weights |= {"r_mag": p["r_mag"], "b_mag": p["b_mag"] * c}
+        if self.kind == "zscore":
+            weights["scale"] = self.scale
         arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in weights.items()}
         return SaeWeights(**arrays, architecture=architecture, k=k)
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 
 from saescape._random import child_seed
+from saescape._threads import SMALL_PRODUCT, one_thread
 
 from ._choose_k import choose_k, description_length
 from ._defaults import default_lr
-from ._fit import make_trainer
+from ._start import make_trainer
 from .architectures import make_architecture
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ._choose_k import ChosenK
+    from ._communicator import Communicator
     from ._data import TrainingRows
     from ._defaults import Plan
     from ._parameters import Standardizer
@@ -28,6 +31,24 @@ _FIRST_STEPS = 160
 _STEPS = 80
 _EVALUATION_ROWS = 2_048
 _LARGEST = 64
+
+
+def with_chosen_k(
+    data: TrainingRows, plan: Plan, standardizer: Standardizer, rng: np.random.Generator, communicator: Communicator
+) -> tuple[Plan, pd.DataFrame]:
+    """The plan with the number of active features that a pilot run finds, and what it tried.
+
+    Where descriptions only get shorter up to the largest number, or only longer, nothing was found, and the plan's own
+    number stays.
+    """
+    small = _BATCH_SIZE * plan.n_features * data.source.n_dims <= SMALL_PRODUCT
+    with one_thread(when=small and data.device.type == "cpu"):
+        chosen = pilot_k(data, plan, standardizer, rng)
+    if communicator.world_size > 1:
+        # processes on different machines may round differently
+        chosen = communicator.share(chosen)
+    table = pd.DataFrame({"k": chosen.tried, "bits": chosen.bits}, index=[str(i) for i in range(len(chosen.tried))])
+    return (replace(plan, k=chosen.k, k_found=True) if chosen.is_minimum else plan), table
 
 
 def largest_k(n_features: int, n_dims: int) -> int:

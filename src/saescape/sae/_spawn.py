@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing.connection import wait
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -116,10 +117,10 @@ def _child(payload: bytes, rank: int, n: int, port: int, device_type: str, sende
 
 
 def _quiet_lightning() -> None:
-    import lightning.fabric
-
-    # which sets its own level when it is imported
-    logging.getLogger(lightning.fabric.__name__).setLevel(logging.WARNING)
+    import_module("lightning")
+    # which set their own levels when they are imported
+    for part in ("fabric", "pytorch"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
 
 
 def _end_with_parent() -> None:

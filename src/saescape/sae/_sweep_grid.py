@@ -14,8 +14,8 @@ from ._defaults import make_plan
 if TYPE_CHECKING:
     from ._defaults import Plan
 
-# powers of two up to this factor below and above the default
-_REACH = 4
+# how far the powers of two go below and above the rule of thumb, which is rather too large than too small
+_BELOW, _ABOVE = 8, 2
 # with a larger share of the features, or of the dimensions, a code is not sparse
 _SHARE_OF_FEATURES = 10
 _SHARE_OF_DIMS = 2
@@ -47,9 +47,9 @@ def make_grid(
     n_rows, n_dims, n_train
         As for :func:`saescape.sae._defaults.make_plan`.
     k
-        Active features per row: one number, increasing numbers, or None. None takes the powers of two from a quarter
-        of the default to four times the default that are at most a tenth of the features and half of the dimensions,
-        so wider dictionaries may have more of them.
+        Active features per row: one number, increasing numbers, or None. None takes the powers of two from an eighth of
+        the rule of thumb (:func:`saescape.sae._defaults.default_k`) to its double that are at most a tenth of the
+        features and half of the dimensions, so wider dictionaries may have more of them.
     n_features
         Widths: one number, increasing numbers, or None for half the default, the default and its double.
     **settings
@@ -68,8 +68,8 @@ def make_grid(
 
 
 def _sparse_enough(default: int, width: int, n_dims: int) -> list[int]:
-    """Powers of two around the default that leave the code sparse; at least one number."""
-    first = max(0, math.ceil(math.log2(default / _REACH)))
-    last = math.floor(math.log2(default * _REACH))
+    """Powers of two around the rule of thumb that leave the code sparse; at least one number."""
+    first = max(0, math.ceil(math.log2(default / _BELOW)))
+    last = math.floor(math.log2(default * _ABOVE))
     bound = max(1, min(width // _SHARE_OF_FEATURES, n_dims // _SHARE_OF_DIMS))
     return [2**i for i in range(first, last + 1) if 2**i <= bound] or [bound]

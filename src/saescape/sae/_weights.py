@@ -28,6 +28,8 @@ class SaeWeights:
     threshold: FloatArray | None = None
     r_mag: FloatArray | None = None
     b_mag: FloatArray | None = None
+    #: units of the dimensions in which errors count alike; None when they are those of the input
+    scale: FloatArray | None = None
 
     @property
     def n_dims(self) -> int:
@@ -45,6 +47,6 @@ class SaeWeights:
 
     def arrays(self) -> dict[str, FloatArray]:
         """The tensors by name, without those that this architecture has not."""
-        names = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold", "r_mag", "b_mag")
+        names = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold", "r_mag", "b_mag", "scale")
         named = {name: getattr(self, name) for name in names}
         return {name: array for name, array in named.items() if array is not None}

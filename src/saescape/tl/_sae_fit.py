@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,8 @@ from saescape._logging import logg
 from saescape._random import as_generator, rng_param
 from saescape._rep import get_representation
 from saescape._store import StoredSae, decoder_loadings, write_slots
-from saescape._validate import check_adata, check_copy, check_integer, require_key
+from saescape._typing import Inference
+from saescape._validate import check_adata, check_choice, check_copy, check_integer, require_key
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -40,6 +41,7 @@ def sae_fit(
     batch_size: int | None = None,
     lr: float | None = None,
     early_stopping: bool = True,
+    inference: Inference | None = None,
     batch_key: str | None = None,
     checkpoint: str | PathLike[str] | None = None,
     devices: int = 1,
@@ -61,7 +63,8 @@ def sae_fit(
     {adata}
     n_features
         Size of the dictionary. None takes the smallest power of two of at least eight times the dimensions, at most a
-        tenth of the rows, at least 16. Two to four times the number of features expected is enough.
+        tenth of the rows (or three times the dimensions, where that is more and at most a quarter of the rows), at
+        least 16. Two to four times the number of features expected is enough.
     {use_rep}
     {layer}
     mask_var
@@ -73,7 +76,9 @@ def sae_fit(
         nested parts of the dictionary that each reconstruct on their own, when a hierarchy is wanted; `"jumprelu"`: a
         learned threshold per feature; `"gated"` and `"relu"`: a penalty on the size of the codes.
     k
-        Number of active features per row. None takes 16 up to 256 dimensions and 32 above, at most a third of the
+        Number of active features per row. None lets a pilot run of a fifth to two fifths of the rows of the training
+        look for the number that describes held-out rows in the fewest bits (residual and list of active features
+        together). Where it finds no minimum, `k` is 16 up to 256 dimensions and 32 above, at most a third of the
         dimensions and a twelfth of `n_features`. A larger `k` always reconstructs better, but from somewhat above the
         true number on it finds worse features.
     l0_target
@@ -96,6 +101,13 @@ def sae_fit(
     early_stopping
         End training, after letting the learning rate go down, when neither the error of training nor that of held-out
         rows gets smaller; never before 1,000 steps and half a million rows (or 200 passes).
+    inference
+        How rows become codes once the dictionary is learned, see :func:`saescape.tl.sae_transform`. `"encoder"`: by the
+        encoder. `"fista"`, `"omp"`: by sparse inference, with the penalty tuned so that `k` features are active on
+        average; with `"omp"` and `k` None, with the penalty that describes rows in the fewest bits. None takes
+        `"omp"` for 3-D tokens when `k`, `l0_target` and `l1_coef` are None, and `"encoder"` otherwise: codes of tokens
+        are averaged, and what the encoder loses on each of them (a linear encoder with a threshold cannot find the best
+        code) distorts distances between cells.
     batch_key
         Column of `.obs` with the unit of independence (plate, donor, well). Whole groups are held out then instead of
         single observations, and the error of each group is reported.
@@ -138,11 +150,15 @@ def sae_fit(
         `fvu` (fraction of variance unexplained, held-out rows; with `standardize="zscore"` every dimension counts
         alike), `fvu_train`, `l0`, `l0_share_alive`, `n_dead`, `n_duplicates` (features whose direction has a cosine
         above .95 with another's), `threshold` (mean over alive features, where there is one),
-        `n_features`, `n_train`, `n_held_out` (observations), `n_steps`.
+        `n_features`, `n_train`, `n_held_out` (observations), `n_steps`; with sparse inference also
+        `fvu_encoder` and `l0_encoder`, of the codes that the encoder gives.
     `adata.uns['sae' | key_added]['groups']` : :class:`pandas.DataFrame`
         With `batch_key`: `n_obs`, `fvu`, `held_out` of each group.
+    `adata.uns['sae' | key_added]['pilot']` : :class:`pandas.DataFrame`
+        With `k` None: `k` tried and `bits` per row.
     `adata.uns['sae' | key_added]['params']` : :class:`dict`
-        Every argument that changes the result, with defaults filled in.
+        Every argument that changes the result, with defaults filled in; `k_from` (`"given"`, `"pilot"` or `"rule"`);
+        `inference`, `penalty` and `n_atoms`, by which :func:`saescape.tl.sae_transform` codes new data in the same way.
     `adata.uns['sae' | key_added]['input_names']` : :class:`numpy.ndarray`
         Names of the input dimensions.
     `adata.varm['sae_decoder' | key_added]` : :class:`numpy.ndarray` (dtype `float32`)
@@ -201,6 +217,7 @@ def sae_fit(
         "lr": lr,
         "early_stopping": early_stopping,
     }
+    check_choice("inference", inference, (None, *get_args(Inference)))
     check_integer("devices", devices)
     check_integer("num_nodes", num_nodes)
     rep = get_representation(adata, use_rep, layer, mask_var=mask_var)
@@ -239,7 +256,8 @@ def sae_fit(
 
     adata = adata.copy() if copy else adata
     start = logg.info(
-        f"fitting sparse autoencoder ({architecture}, {plan.n_features} features, k={plan.k}) on {rows.where}"
+        f"fitting sparse autoencoder ({architecture}, {plan.n_features} features, "
+        f"k={'to be chosen' if plan.choose_k else plan.k}) on {rows.where}"
     )
     fit = fit_rows(
         rows,
@@ -253,6 +271,7 @@ def sae_fit(
         checkpoint=kept,
         communicator=communicator,
         n_spawned=processes.to_spawn,
+        inference=_resolve_inference(inference, tokens=rows.n_positions is not None and plan.choose_k),
     )
     params = {
         "use_rep": use_rep,
@@ -260,7 +279,8 @@ def sae_fit(
         "mask_var": mask_var if mask_var is None or isinstance(mask_var, str) else np.asarray(mask_var),
         "architecture": architecture,
         "n_features": plan.n_features,
-        "k": plan.k,
+        "k": fit.plan.k,
+        "k_from": "given" if fit.pilot is None else "pilot" if fit.plan.k_found else "rule",
         "l1_coef": plan.l1_coef,
         "standardize": standardize,
         "max_epochs": max_epochs,
@@ -270,13 +290,19 @@ def sae_fit(
         "early_stopping": early_stopping,
         "batch_key": batch_key,
         "rng": rng_param(rng),
+        **fit.rule.params(),
     }
     groups = None if labels is None else _group_table(labels, held_out, fit.encoded)
-    stored = StoredSae(fit.weights, params, rep.names, fit.metrics, fit.history, fit.features, groups)
+    stored = StoredSae(fit.weights, params, rep.names, fit.metrics, fit.history, fit.features, groups, fit.pilot)
     text = write_slots(adata, sae_keys(key_added), stored, fit.encoded.codes, decoder_loadings(adata, rep, fit.weights))
-    warn_about(fit.metrics, plan, penalised=architecture in PENALISED)
+    warn_about(fit.metrics, fit.plan, penalised=architecture in PENALISED and fit.rule.penalty is None)
     logg.info("    finished", time=start, deep=text)
     return adata if copy else None
+
+
+def _resolve_inference(inference: Inference | None, *, tokens: bool) -> Inference:
+    """Codes of tokens are pooled, so that errors of coding matter more than time."""
+    return inference or ("omp" if tokens else "encoder")
 
 
 def _group_labels(adata: AnnData, batch_key: str) -> pd.Categorical:

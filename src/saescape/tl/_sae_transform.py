@@ -21,7 +21,7 @@ from saescape.models import SparseAutoencoder
 
 if TYPE_CHECKING:
     from saescape._typing import FloatArray
-    from saescape.sae._infer_rows import Inferred
+    from saescape.sae._infer_rows import Inferred, Tuned
 
 _L0_TOLERANCE = 0.02
 
@@ -34,7 +34,7 @@ def sae_transform(
     key: str | None = None,
     use_rep: str | None = None,
     layer: str | None = None,
-    inference: Inference = "encoder",
+    inference: Inference | None = None,
     l0_target: float | None = None,
     device: str | None = None,
     show_progress_bar: bool = True,
@@ -56,7 +56,8 @@ def sae_transform(
     layer
         Key of `.layers` to encode. Not together with `use_rep`.
     inference
-        How codes are found. `"encoder"`: the model's encoder, one product per row. `"fista"`: the minimum of
+        How codes are found. None does what was done for the data of the fit, with the same penalty. `"encoder"`: the
+        model's encoder, one product per row. `"fista"`: the minimum of
         ``1/2 ||x - b_dec - z W_dec||^2 + penalty * sum_j z_j ||W_dec_j||`` over non-negative `z`. `"omp"`: orthogonal
         matching pursuit with a non-negative refit, which adds features until none correlates with the residual by more
         than `penalty`. Both use the decoder only and take longer. Their penalty is tuned on up to 16,384 rows so that
@@ -77,9 +78,10 @@ def sae_transform(
         Codes `(n_obs, n_features)`, non-negative.
     `adata.uns['sae' | key_added]` : :class:`dict`
         The model, as :func:`saescape.tl.sae_fit` writes it; `features` and `metrics` (`fvu`, `l0`, `l0_share_alive`,
-        `n_dead`, `n_features`, `n_obs`) describe the new data, `history` the fit. With `"fista"` and `"omp"` `metrics`
-        also has `fvu_encoder` and `l0_encoder` of the encoder on the same rows, and, unless `l0_target` is given,
-        `amortisation_gap`, which is ``fvu_encoder - fvu`` at equal L0. `params` has `inference` and `penalty`.
+        `n_dead`, `n_features`, `n_obs`) describe the new data, `history` the fit. With sparse inference `metrics` also
+        has `fvu_encoder` and `l0_encoder` of the encoder on the same rows, and, where the penalty was tuned to the
+        encoder's L0, `amortisation_gap`, which is ``fvu_encoder - fvu``. `params` has `inference`, `penalty` and
+        `n_atoms`.
     `adata.varm['sae_decoder' | key_added]` : :class:`numpy.ndarray` (dtype `float32`)
         Feature directions in units of the variables, where they can be expressed so.
 
@@ -108,8 +110,8 @@ def sae_transform(
 
     The penalty of FISTA also shrinks the codes it keeps, which counts against it in the gap and can make it negative at
     low L0; matching pursuit does not shrink. A row takes at most four times the mean L0 in matching pursuit.
-    With `standardize="zscore"` errors are minimised in units of the standard deviations of the new data, in which
-    `fvu` is measured, too.
+    With `standardize="zscore"` errors are minimised, and `fvu` is measured, in units of the standard deviations of the
+    data of the fit.
 
     Examples
     --------
@@ -124,7 +126,7 @@ def sae_transform(
     """
     check_adata(adata)
     check_copy(adata, copy=copy)
-    check_choice("inference", inference, get_args(Inference))
+    check_choice("inference", inference, (None, *get_args(Inference)))
     stored = _read_model(model, key)
     _check_l0_target(l0_target, inference, stored.weights.n_features)
     if use_rep is None and layer is None:
@@ -135,38 +137,29 @@ def sae_transform(
         msg = f"`key_added={key_added!r}` would overwrite the representation that is encoded; choose another name."
         raise ValueError(msg)
     torch_device = resolve_device(device)
-    # also the check for finite values
-    _, variance = rep.rows.moments()
-    scale = None
-    if stored.params.get("standardize") == "zscore":
-        scale = np.where(variance > 0, np.sqrt(variance), 1.0)
+    # the check for finite values
+    rep.rows.moments()
 
-    from saescape.sae._encode import encode_rows
-    from saescape.sae._infer_rows import infer_rows
+    from saescape.sae._infer_rows import infer_rows, tune_rule
     from saescape.sae._report import code_metrics, feature_table
+    from saescape.sae._rule import CodingRule
 
     adata = adata.copy() if copy else adata
     start = logg.info(f"encoding {rep.rows.where}")
-    penalty, against_encoder = None, {}
-    if inference == "encoder":
-        encoded = encode_rows(rep.rows, stored.weights, torch_device, scale=scale, show_progress_bar=show_progress_bar)
-    else:
-        inferred = infer_rows(
-            rep.rows,
-            stored.weights,
-            torch_device,
-            inference,
-            l0_target=l0_target,
-            scale=scale,
-            show_progress_bar=show_progress_bar,
-        )
-        encoded, penalty = inferred.encoded, inferred.penalty
-        against_encoder = {"fvu_encoder": inferred.by_encoder.fvu(), "l0_encoder": inferred.by_encoder.l0}
-        if l0_target is None:
-            against_encoder["amortisation_gap"] = inferred.amortisation_gap
-        _warn_about(inferred)
-    metrics = {"fvu": encoded.fvu(), **code_metrics(encoded), "n_obs": float(rep.rows.n_obs), **against_encoder}
-    params = stored.params | {"use_rep": use_rep, "layer": layer, "inference": inference, "penalty": penalty}
+    tuned = None
+    rule = CodingRule.from_params(stored.params) if inference is None and l0_target is None else CodingRule()
+    if inference in {"fista", "omp"}:
+        tuned = tune_rule(rep.rows, stored.weights, torch_device, str(inference), l0_target=l0_target)
+        rule = tuned.rule
+    inferred = infer_rows(rep.rows, stored.weights, torch_device, rule, show_progress_bar=show_progress_bar)
+    encoded = inferred.encoded
+    metrics = {"fvu": encoded.fvu(), **code_metrics(encoded), "n_obs": float(rep.rows.n_obs)}
+    if rule.penalty is not None:
+        metrics |= {"fvu_encoder": inferred.by_encoder.fvu(), "l0_encoder": inferred.by_encoder.l0}
+        if tuned is not None and l0_target is None:
+            metrics["amortisation_gap"] = inferred.amortisation_gap
+        _warn_about(inferred, tuned)
+    params = stored.params | {"use_rep": use_rep, "layer": layer, **rule.params()}
     weights = stored.weights
     # `mask_var` of the fit has the length of other variables
     params = {name: value for name, value in params.items() if name != "mask_var"} | {"mask_var": None}
@@ -193,16 +186,16 @@ def _read_model(model: Any, key: str | None) -> StoredSae:
     raise TypeError(msg)
 
 
-def _check_l0_target(l0_target: float | None, inference: str, n_features: int) -> None:
+def _check_l0_target(l0_target: float | None, inference: str | None, n_features: int) -> None:
     if l0_target is None:
         return
-    if inference == "encoder":
+    if inference not in {"fista", "omp"}:
         msg = "`l0_target` needs `inference='fista'` or `'omp'`; the L0 of the encoder was set when it was fitted."
         raise ValueError(msg)
     check_real("l0_target", l0_target, 0.0, float(n_features))
 
 
-def _warn_about(inferred: Inferred) -> None:
+def _warn_about(inferred: Inferred, tuned: Tuned | None) -> None:
     """Warn when rows did not converge or the L0 is not the one asked for (as far as the sample can tell)."""
     if inferred.n_unconverged:
         msg = (
@@ -210,11 +203,12 @@ def _warn_about(inferred: Inferred) -> None:
             "features too many. Lower `l0_target`: a larger penalty converges faster."
         )
         warnings.warn(msg, ConvergenceWarning, stacklevel=3)
-    target = inferred.l0_target
-    if abs(inferred.l0_sample - target) > max(_L0_TOLERANCE * target, 1 / inferred.n_sample):
+    if tuned is None or tuned.l0_target is None or tuned.l0_sample is None:
+        return
+    if abs(tuned.l0_sample - tuned.l0_target) > max(_L0_TOLERANCE * tuned.l0_target, 1 / tuned.n_sample):
         msg = (
-            f"No penalty gives {target:.3g} active features per row; the closest is {inferred.l0_sample:.3g}. Set "
-            "`l0_target`: rows of few dimensions, and matching pursuit, have no denser non-negative codes."
+            f"No penalty gives {tuned.l0_target:.3g} active features per row; the closest is {tuned.l0_sample:.3g}. "
+            "Set `l0_target`: rows of few dimensions, and matching pursuit, have no denser non-negative codes."
         )
         warnings.warn(msg, ConvergenceWarning, stacklevel=3)
 
