@@ -9,7 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from saescape._docs import doc_params
 from saescape._random import as_generator, rng_param
-from saescape._store import StoredSae, load_file, save_file
+from saescape._store import StoredSae
+from saescape._store_files import load_file, save_file
 
 from ._input import row_source
 

@@ -207,7 +207,7 @@ def finished_weights(
     plan, device = trained.plan, trained.parameters.encoder.device
     fold = partial(standardizer.fold, trained.parameters, architecture=plan.architecture, k=plan.k)
     weights = fold()
-    if plan.architecture == "jumprelu" and plan.l1_coef is None:
+    if weights.threshold is not None and plan.l1_coef is None:
         # what the penalty has left to do
         factor = calibrate_threshold(rows, weights, train, device, units=weights.threshold)
         return replace(weights, threshold=weights.threshold * np.float32(factor))

@@ -35,8 +35,8 @@ class Parameters:
     def to(self, device: torch.device) -> Parameters:
         """The same on another device."""
         extras = {name: tensor.to(device) for name, tensor in self.extras.items()}
-        moved = (t.to(device) for t in (self.encoder, self.decoder, self.b_enc, self.b_dec))
-        return Parameters(*moved, extras)
+        encoder, decoder = self.encoder.to(device), self.decoder.to(device)
+        return Parameters(encoder, decoder, self.b_enc.to(device), self.b_dec.to(device), extras)
 
     def normalise(self, rows: slice = slice(None)) -> None:
         """Scale decoder rows to unit length."""

@@ -13,7 +13,8 @@ from saescape._keys import sae_keys
 from saescape._logging import logg
 from saescape._rep import Representation, get_representation
 from saescape._rows import RowSource
-from saescape._store import StoredSae, decoder_loadings, from_uns, load_file, write_slots
+from saescape._store import StoredSae, decoder_loadings, from_uns, write_slots
+from saescape._store_files import load_file
 from saescape._typing import Inference
 from saescape._validate import check_adata, check_choice, check_copy, check_real
 from saescape._warnings import ConvergenceWarning

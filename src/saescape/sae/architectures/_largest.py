@@ -36,9 +36,9 @@ def _select(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         flat = np.flatnonzero(array >= lowest)
         # equal values at the cut, or NaN, leave another number
         if flat.size == n * k:
-            cols = flat.reshape(n, k) - np.arange(0, n * w, w)[:, None]
             positions = torch.from_numpy(flat)
-            return values.reshape(-1)[positions].view(n, k), torch.from_numpy(cols)
+            first = torch.arange(0, n * w, w).unsqueeze(1)
+            return values.reshape(-1)[positions].view(n, k), positions.view(n, k) - first
     cols = values.topk(k, dim=-1, sorted=False).indices.sort(1).values
     return values.gather(1, cols), cols
 
