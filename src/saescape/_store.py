@@ -44,6 +44,7 @@ class StoredSae:
     features: pd.DataFrame | None = None
     groups: pd.DataFrame | None = None
     pilot: pd.DataFrame | None = None
+    inputs: pd.DataFrame | None = None
 
     def to_uns(self) -> dict[str, Any]:
         """Nested dict of encodable values that shares nothing with this object."""
@@ -54,7 +55,7 @@ class StoredSae:
             "metrics": dict(self.metrics),
             "input_names": np.asarray(self.input_names, dtype=str).astype(object),
         }
-        for name in ("history", "features", "groups", "pilot"):
+        for name in ("history", "features", "groups", "pilot", "inputs"):
             table = getattr(self, name)
             if table is not None:
                 entry[name] = table.copy()
@@ -116,7 +117,7 @@ def from_uns(adata: AnnData, key: str | None = None, *, adata_name: str = "adata
     metrics = {k: float(v) for k, v in entry.get("metrics", {}).items()}
     # zarr gives numpy's variable-width strings, which do not cast
     names = np.array([str(name) for name in entry["input_names"]], dtype=str)
-    tables = {name: entry.get(name) for name in ("history", "features", "groups", "pilot")}
+    tables = {name: entry.get(name) for name in ("history", "features", "groups", "pilot", "inputs")}
     return StoredSae(weights, params, names, metrics, **tables)
 
 

@@ -5,18 +5,25 @@ import pytest
 import torch
 
 from saescape._rows import RowSource
+from saescape.sae import _pilot
+from saescape.sae._choose_k import ChosenK
+from saescape.sae._communicator import ALONE, Communicator
 from saescape.sae._data import TrainingRows
 from saescape.sae._defaults import make_plan
 from saescape.sae._parameters import Standardizer
-from saescape.sae._pilot import largest_k, pilot_k
+from saescape.sae._pilot import largest_k, pilot_k, with_chosen_k
 
 
-def choose(x, seed=0, **settings):
+def prepared(x, seed=0, **settings):
     rows = RowSource(x)
     held_out = np.arange(len(x)) % 10 == 0
     plan = make_plan(len(x), x.shape[1], n_train=int((~held_out).sum()), **settings)
     data = TrainingRows(rows, held_out, torch.device("cpu"))
-    return pilot_k(data, plan, Standardizer("center", *rows.moments()), np.random.default_rng(seed))
+    return data, plan, Standardizer("center", *rows.moments()), np.random.default_rng(seed)
+
+
+def choose(x, seed=0, **settings):
+    return pilot_k(*prepared(x, seed, **settings))
 
 
 def planted(n_active, n=2_000, d=32, m=64):
@@ -48,3 +55,63 @@ def test_data_smaller_than_a_batch():
 
 def test_largest():
     assert [largest_k(1024, 128), largest_k(4096, 512), largest_k(120, 128), largest_k(16, 2)] == [42, 64, 10, 1]
+
+
+def chosen(k, *bits):
+    return ChosenK(k, 2 ** np.arange(len(bits)), np.array(bits))
+
+
+class Second(Communicator):
+    """The second of two processes; the first one found something else."""
+
+    rank, world_size = 1, 2
+
+    def share(self, value):
+        return chosen(7, 4.0, 2.0, 1.0, 3.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("bits", "found"),
+    [
+        ((5.0, 3.0, 2.0, 4.0, 6.0), True),
+        ((5.0, 2.0, 2.0), True),
+        # descriptions that only get shorter or longer, and a single number
+        ((5.0, 4.0, 3.0, 2.0), False),
+        ((1.0, 2.0, 3.0), False),
+        ((1.0,), False),
+    ],
+)
+def test_a_minimum_at_an_end_was_not_found(bits, found):
+    assert chosen(3, *bits).is_minimum == found
+
+
+@pytest.mark.parametrize(("bits", "found"), [((5.0, 3.0, 4.0, 6.0), True), ((5.0, 4.0, 3.0), False)])
+def test_plan_gets_the_number_only_when_it_was_found(bits, found, monkeypatch):
+    monkeypatch.setattr(_pilot, "pilot_k", lambda *_: chosen(3, *bits))
+    data, plan, standardizer, rng = prepared(planted(2, n=300), n_features=64)
+    assert plan.k != 3
+    assert plan.choose_k
+    result, table = with_chosen_k(data, plan, standardizer, rng, ALONE)
+    assert (result.k, result.k_found) == ((3, True) if found else (plan.k, False))
+    # nothing else changes
+    assert (result.lr, result.n_steps, result.n_features) == (plan.lr, plan.n_steps, plan.n_features)
+    assert table["k"].tolist() == [2**i for i in range(len(bits))]
+    assert table["bits"].tolist() == list(bits)
+    assert table.index.tolist() == [str(i) for i in range(len(bits))]
+
+
+def test_processes_take_what_the_first_one_found(monkeypatch):
+    monkeypatch.setattr(_pilot, "pilot_k", lambda *_: chosen(3, 5.0, 3.0, 4.0, 6.0))
+    plan, table = with_chosen_k(*prepared(planted(2, n=300), n_features=64), Second())
+    assert (plan.k, plan.k_found) == (7, True)
+    assert table["bits"].tolist() == [4.0, 2.0, 1.0, 3.0, 5.0]
+
+
+def test_pilot_finds_the_plan_what_it_reports():
+    data, plan, standardizer, rng = prepared(planted(4), n_features=128)
+    result, table = with_chosen_k(data, plan, standardizer, rng, ALONE)
+    assert result.k_found
+    lowest = table["k"].iloc[table["bits"].argmin()]
+    assert 1 < lowest < table["k"].max()
+    assert lowest / 2 < result.k < 2 * lowest
+    assert result.k == choose(planted(4), n_features=128).k

@@ -3,11 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from saescape._warnings import ConvergenceWarning, SignificanceWarning
 from saescape.sae._defaults import make_plan
-from saescape.sae._report import count_duplicates, warn_about
+from saescape.sae._report import count_duplicates, late_gain, warn_about
 
 GOOD = {"fvu": 0.2, "n_steps": 10.0, "l0": 3.0, "l0_share_alive": 0.05, "n_features": 60.0, "n_dead": 0.0}
 
@@ -23,6 +24,7 @@ def test_nothing_to_say_about_a_good_fit():
         ({"fvu": 1.2}, ConvergenceWarning, r"FVU 1.20 after 10 steps.*`max_epochs`"),
         ({"l0_share_alive": 0.15}, SignificanceWarning, r"3.0 features are active.*15%.*Lower `k`"),
         ({"l0": 4.0}, ConvergenceWarning, r"4.0 features are active on average where 3 were asked for"),
+        ({"late_gain": 0.25}, ConvergenceWarning, r"has not converged.*25% of the held-out error.*`max_epochs`"),
         ({"n_duplicates": 13.0}, SignificanceWarning, r"13 of 60 features are near duplicates.*Lower `n_features`"),
     ],
 )
@@ -46,3 +48,11 @@ def test_duplicates_equal_brute_force():
     expected = int((cosines > 0.95).any(1).sum())
     assert count_duplicates(rows) == expected >= 2
     assert count_duplicates(rows[:0]) == 0
+
+
+def test_late_gain_compares_the_last_fifth_before_the_rate_goes_down():
+    history = pd.DataFrame({"step": range(1, 101), "fvu_held_out": np.nan})
+    history.loc[[0, 59, 79, 99], "fvu_held_out"] = [1.0, 0.5, 0.4, 0.1]
+    assert late_gain(history) == pytest.approx(0.2)
+    assert late_gain(history.assign(fvu_held_out=0.0)) == 0.0
+    assert np.isnan(late_gain(history.assign(fvu_held_out=np.nan)))

@@ -12,7 +12,7 @@ import saescape as sae
 from saescape._warnings import ConvergenceWarning, SignificanceWarning
 
 QUICK = {"k": 2, "max_epochs": 20, "show_progress_bar": False}
-SLOTS = {"weights", "params", "features", "history", "metrics", "input_names", "format"}
+SLOTS = {"weights", "params", "features", "history", "metrics", "input_names", "format", "inputs"}
 
 
 def _snapshot(adata):
@@ -146,6 +146,26 @@ def test_real_data_are_learned_in_seconds(pbmc):
     assert pbmc.uns["sae"]["params"]["n_features"] == 150
     purity = sae.tl.sae_fit(pbmc, use_rep="X_pca", standardize="zscore", show_progress_bar=False, copy=True)
     assert not np.allclose(np.linalg.norm(purity.uns["sae"]["weights"]["W_dec"], axis=1), 1, atol=1e-3)
+
+
+def test_explained_variance_of_each_input_is_that_of_the_rows_held_out(small):
+    small.obs["plate"] = np.repeat(["a", "b", "c", "d", "e"], 60)
+    small.obsm["X_rep"] = small.obsm["X_rep"].copy()
+    small.obsm["X_rep"][:, 2] = 7.0
+    sae.tl.sae_fit(small, 32, use_rep="X_rep", batch_key="plate", **QUICK)
+    entry = small.uns["sae"]
+    held_out = small.obs["plate"].isin(entry["groups"].index[entry["groups"]["held_out"]]).to_numpy()
+    x = small.obsm["X_rep"][held_out].astype(np.float64)
+    error = x - sae.get.sae(small).inverse_transform(small.obsm["X_sae"][held_out])
+    inputs = entry["inputs"]
+    assert inputs.index.tolist() == entry["input_names"].tolist()
+    np.testing.assert_allclose(inputs["variance"], x.var(0), rtol=1e-4, atol=1e-6)
+    varies = np.arange(x.shape[1]) != 2
+    # the variance is that of the group, of which there is one
+    expected = 1 - np.square(error).sum(0)[varies] / (len(x) * x.var(0)[varies])
+    np.testing.assert_allclose(inputs["explained_variance"][varies], expected, rtol=1e-3, atol=1e-4)
+    assert np.isnan(inputs["explained_variance"].iloc[2]) or inputs["variance"].iloc[2] < 1e-6
+    assert entry["metrics"]["dead_share"] == entry["metrics"]["n_dead"] / 32
 
 
 def test_tokens_are_decoded_one_by_one(small):

@@ -16,7 +16,7 @@ from saescape.sae._defaults import ARCHITECTURES
 from saescape.sae._trainer import Trainer
 
 # a hundred steps are enough to compare runs, not to tune a penalty
-pytestmark = pytest.mark.filterwarnings("ignore:.*features are")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(features are|has not converged)")
 SETTINGS = {"use_rep": "X_rep", "k": 3, "max_epochs": 20, "batch_size": 64, "show_progress_bar": False}
 
 

@@ -31,7 +31,8 @@ class Encoded:
     """Codes and what was measured while they were made.
 
     `codes` are per observation (mean over positions); everything else counts rows, that is positions of 3-D data.
-    Groups are numbered; `error` and `variance` are sums of squares per group, the latter about the group's own mean.
+    Groups are numbered; `dim_error` and `dim_variance` are sums of squares `(n_groups, n_dims)`, the latter about the
+    group's own mean.
     """
 
     codes: sparse.csr_matrix
@@ -40,8 +41,8 @@ class Encoded:
     total: FloatArray
     maximum: FloatArray
     group_rows: IntArray
-    group_error: FloatArray
-    group_variance: FloatArray
+    dim_error: FloatArray
+    dim_variance: FloatArray
 
     @property
     def l0(self) -> float:
@@ -51,8 +52,8 @@ class Encoded:
     def fvu(self, groups: BoolArray | None = None) -> float:
         """Fraction of variance unexplained, of all groups or of some; NaN without variance."""
         groups = np.ones(len(self.group_rows), dtype=bool) if groups is None else groups
-        variance = float(self.group_variance[groups].sum())
-        return float(self.group_error[groups].sum()) / variance if variance > 0 else float("nan")
+        variance = float(self.dim_variance[groups].sum())
+        return float(self.dim_error[groups].sum()) / variance if variance > 0 else float("nan")
 
 
 class Encoder:
@@ -160,8 +161,8 @@ def encode_rows(
     n_groups = int(groups.max()) + 1
     n_active, total = np.zeros(m, dtype=np.int64), np.zeros(m)
     maximum = torch.zeros(m)
-    sizes, errors = np.zeros(n_groups, dtype=np.int64), np.zeros(n_groups)
-    sums, squares = np.zeros((n_groups, rows.n_dims)), np.zeros(n_groups)
+    sizes = np.zeros(n_groups, dtype=np.int64)
+    errors, sums, squares = (np.zeros((n_groups, rows.n_dims)) for _ in range(3))
     parts = []
     inverse = torch.ones(rows.n_dims) if scale is None else torch.from_numpy(1 / np.asarray(scale, dtype=np.float32))
     inverse = inverse.to(device)
@@ -173,7 +174,7 @@ def encode_rows(
         else:
             centred_tensor = x.to(device) - encoder.b_dec
             active = inference.active(centred_tensor)
-        error = (encoder.errors(active, centred_tensor) * inverse).square().sum(1).cpu().numpy().astype(np.float64)
+        error = (encoder.errors(active, centred_tensor) * inverse).cpu().numpy()
         centred = (centred_tensor * inverse).cpu().numpy()
         values, cols, ptr = active.values.cpu(), active.cols.cpu(), active.ptr.cpu().numpy()
         maximum.scatter_reduce_(0, cols, values, "amax")
@@ -183,13 +184,15 @@ def encode_rows(
 
         row_groups = np.repeat(groups[start : start + len(x) // p], p)
         sizes += np.bincount(row_groups, minlength=n_groups)
-        errors += np.bincount(row_groups, weights=error, minlength=n_groups)
-        power = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
-        squares += np.bincount(row_groups, weights=power, minlength=n_groups)
-        for group in np.unique(row_groups):
-            sums[group] += centred[row_groups == group].sum(0, dtype=np.float64)
+        present = np.unique(row_groups)
+        for group in present:
+            own = slice(None) if len(present) == 1 else row_groups == group
+            sums[group] += centred[own].sum(0, dtype=np.float64)
+            squares[group] += np.einsum("ij,ij->j", centred[own], centred[own], dtype=np.float64)
+            errors[group] += np.einsum("ij,ij->j", error[own], error[own], dtype=np.float64)
         progress.update(len(x))
     progress.close()
-    variance = squares - (sums**2).sum(1) / np.maximum(sizes, 1)
+    # rounding may leave less than nothing of a constant dimension
+    variance = np.maximum(squares - sums**2 / np.maximum(sizes, 1)[:, None], 0.0)
     codes = sparse.vstack(parts, format="csr") if len(parts) > 1 else parts[0]
     return Encoded(sparse.csr_matrix(codes), rows.n_rows, n_active, total, maximum.numpy(), sizes, errors, variance)

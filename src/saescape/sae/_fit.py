@@ -18,7 +18,7 @@ from ._infer_rows import infer_rows, tune_rule
 from ._loop import Loop
 from ._parameters import Standardizer
 from ._pilot import with_chosen_k
-from ._report import feature_table, fit_metrics
+from ._report import feature_table, fit_metrics, late_gain
 from ._rule import CodingRule
 from ._start import make_trainer
 from .architectures import make_architecture
@@ -186,7 +186,8 @@ def fit_rows(
     inferred = infer_rows(rows, weights, device, rule, numbers)
     encoded = inferred.encoded
     features = feature_table(encoded, trained.architecture)
-    metrics = fit_metrics(encoded, weights, standardizer.scale, held_out, groups) | {"n_steps": float(trained.n_steps)}
+    metrics = fit_metrics(encoded, weights, standardizer.scale, held_out, groups)
+    metrics |= {"n_steps": float(trained.n_steps), "late_gain": late_gain(trained.history)}
     if rule.penalty is not None:
         by_encoder = fit_metrics(inferred.by_encoder, weights, standardizer.scale, held_out, groups)
         metrics |= {f"{name}_encoder": by_encoder[name] for name in ("fvu", "l0")}

@@ -92,10 +92,10 @@ class Loop:
                     if t in evaluations and not last and self._is_done():
                         trainer.cool_down()
                         bar.total = trainer.n_steps
-                    if self.checkpoint is not None and writes and (last or self.checkpoint.due()):
-                        self.checkpoint.save(
-                            trainer.tensors() | {"loss_sum": self._sum}, self._numbers(batches.state())
-                        )
+                if self.checkpoint is not None and writes and (last or self.checkpoint.due()):
+                    # what is written must be good
+                    check_loss(float(step.loss), t, self.checkpoint)
+                    self.checkpoint.save(trainer.tensors() | {"loss_sum": self._sum}, self._numbers(batches.state()))
         self.communicator.barrier()
         table = pd.DataFrame(self.history)
         table.index = table.index.astype(str)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # above this share of the alive features a code is hardly sparse
 _DENSE_SHARE = 0.1
+# share of the held-out error that the last fifth of the steps at full learning rate may still take away
+_LATE_GAIN = 0.2
 # how far the L0 may be off before it is said
 _L0_TOLERANCE = 0.1
 DUPLICATE_COSINE = 0.95
@@ -53,6 +55,7 @@ def code_metrics(encoded: Encoded) -> dict[str, float]:
         "l0": encoded.l0,
         "l0_share_alive": encoded.l0 / (m - n_dead) if n_dead < m else float("nan"),
         "n_dead": float(n_dead),
+        "dead_share": n_dead / m,
         "n_features": float(m),
     }
 
@@ -67,9 +70,7 @@ def fit_metrics(
     scale
         Units of the dimensions, in which directions are compared.
     """
-    numbers = held_out.astype(np.int64) if groups is None else groups
-    is_held_out = np.zeros(len(encoded.group_rows), dtype=bool)
-    is_held_out[np.unique(numbers[held_out])] = True
+    is_held_out = held_out_groups(encoded, held_out, groups)
     metrics = {
         "fvu": encoded.fvu(is_held_out),
         "fvu_train": encoded.fvu(~is_held_out),
@@ -81,6 +82,33 @@ def fit_metrics(
     if weights.threshold is not None:
         metrics["threshold"] = float(weights.threshold[encoded.n_active > 0].mean()) if encoded.n_active.any() else 0.0
     return metrics
+
+
+def late_gain(history: pd.DataFrame) -> float:
+    """Share of the held-out error that the fifth of the steps took away after which the learning rate went down."""
+    measured = history.dropna(subset=["fvu_held_out"])
+    last = history["step"].iloc[-1]
+    before = [measured.loc[measured["step"] <= share * last, "fvu_held_out"] for share in (0.6, 0.8)]
+    if any(part.empty for part in before):
+        return float("nan")
+    earlier, later = (float(part.iloc[-1]) for part in before)
+    return 1 - later / earlier if earlier > 0 else 0.0
+
+
+def held_out_groups(encoded: Encoded, held_out: BoolArray, groups: IntArray | None) -> BoolArray:
+    """Mask of the groups of `encoded` that were not trained on."""
+    numbers = held_out.astype(np.int64) if groups is None else groups
+    mask = np.zeros(len(encoded.group_rows), dtype=bool)
+    mask[np.unique(numbers[held_out])] = True
+    return mask
+
+
+def input_table(encoded: Encoded, groups: BoolArray, names: np.ndarray) -> pd.DataFrame:
+    """Variance of each input dimension in some groups, and the share of it that the codes explain."""
+    variance = encoded.dim_variance[groups].sum(0)
+    explained = 1 - encoded.dim_error[groups].sum(0) / np.where(variance > 0, variance, np.nan)
+    n = max(int(encoded.group_rows[groups].sum()), 1)
+    return pd.DataFrame({"variance": variance / n, "explained_variance": explained}, index=names)
 
 
 def count_duplicates(directions: FloatArray) -> int:
@@ -100,6 +128,12 @@ def warn_about(metrics: dict[str, float], plan: Plan | None = None, *, penalised
         msg = (
             f"The autoencoder reconstructs held-out data no better than their mean (FVU {metrics['fvu']:.2f} after "
             f"{metrics['n_steps']:.0f} steps). Raise `max_epochs` or `k`, or lower `n_features`."
+        )
+        warnings.warn(msg, ConvergenceWarning, stacklevel=3)
+    if metrics.get("late_gain", 0.0) > _LATE_GAIN:
+        msg = (
+            f"Training has not converged: its last fifth before the learning rate went down still took away "
+            f"{metrics['late_gain']:.0%} of the held-out error ({metrics['n_steps']:.0f} steps). Raise `max_epochs`."
         )
         warnings.warn(msg, ConvergenceWarning, stacklevel=3)
     l0 = metrics["l0"]

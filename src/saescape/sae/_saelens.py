@@ -73,7 +73,8 @@ def saelens_config(weights: SaeWeights) -> dict[str, Any]:
 
 def saelens_tensors(weights: SaeWeights) -> dict[str, FloatArray]:
     """Content of `sae_weights.safetensors` for these weights."""
-    tensors = dict(weights.arrays())
+    # SAELens has no units of dimensions, which only sparse inference uses
+    tensors = {name: array for name, array in weights.arrays().items() if name != "scale"}
     if weights.architecture == "gated":
         tensors["b_gate"] = tensors.pop("b_enc")
     return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in tensors.items()}

@@ -148,12 +148,16 @@ def sae_fit(
         `step`, `loss`, `fvu`, `l0`, `n_dead`, `lr`, and `fvu_held_out` at some steps.
     `adata.uns['sae' | key_added]['metrics']` : :class:`dict`
         `fvu` (fraction of variance unexplained, held-out rows; with `standardize="zscore"` every dimension counts
-        alike), `fvu_train`, `l0`, `l0_share_alive`, `n_dead`, `n_duplicates` (features whose direction has a cosine
-        above .95 with another's), `threshold` (mean over alive features, where there is one),
-        `n_features`, `n_train`, `n_held_out` (observations), `n_steps`; with sparse inference also
+        alike), `fvu_train`, `l0`, `l0_share_alive`, `n_dead`, `dead_share`, `n_duplicates` (features whose direction
+        has a cosine above .95 with another's), `threshold` (mean over alive features, where there is one),
+        `n_features`, `n_train`, `n_held_out` (observations), `n_steps`, `late_gain` (share of the held-out error that
+        the last fifth of the steps before the learning rate went down took away); with sparse inference also
         `fvu_encoder` and `l0_encoder`, of the codes that the encoder gives.
     `adata.uns['sae' | key_added]['groups']` : :class:`pandas.DataFrame`
         With `batch_key`: `n_obs`, `fvu`, `held_out` of each group.
+    `adata.uns['sae' | key_added]['inputs']` : :class:`pandas.DataFrame`
+        Of each input dimension: `variance` in held-out rows, and `explained_variance`, the share of it that the codes
+        explain (NaN for constant dimensions).
     `adata.uns['sae' | key_added]['pilot']` : :class:`pandas.DataFrame`
         With `k` None: `k` tried and `bits` per row.
     `adata.uns['sae' | key_added]['params']` : :class:`dict`
@@ -179,7 +183,8 @@ def sae_fit(
     Warns
     -----
     saescape._warnings.ConvergenceWarning
-        When held-out data are reconstructed no better than by their mean, or a penalty could not be tuned.
+        When held-out data are reconstructed no better than by their mean, when the last fifth of the steps before the
+        learning rate went down still took away a fifth of the held-out error, or when a penalty could not be tuned.
     saescape._warnings.SignificanceWarning
         When more than 10 % of the alive features are active per row, or are near duplicates.
 
@@ -231,7 +236,7 @@ def sae_fit(
     from saescape.sae._defaults import PENALISED, make_plan
     from saescape.sae._fit import fit_rows
     from saescape.sae._launch import find_processes
-    from saescape.sae._report import warn_about
+    from saescape.sae._report import held_out_groups, input_table, warn_about
 
     rows = rep.rows
     make_plan(rows.n_rows, rows.n_dims, **settings)
@@ -293,7 +298,10 @@ def sae_fit(
         **fit.rule.params(),
     }
     groups = None if labels is None else _group_table(labels, held_out, fit.encoded)
-    stored = StoredSae(fit.weights, params, rep.names, fit.metrics, fit.history, fit.features, groups, fit.pilot)
+    inputs = input_table(fit.encoded, held_out_groups(fit.encoded, held_out, codes), rep.names)
+    stored = StoredSae(
+        fit.weights, params, rep.names, fit.metrics, fit.history, fit.features, groups, fit.pilot, inputs
+    )
     text = write_slots(adata, sae_keys(key_added), stored, fit.encoded.codes, decoder_loadings(adata, rep, fit.weights))
     warn_about(fit.metrics, fit.plan, penalised=architecture in PENALISED and fit.rule.penalty is None)
     logg.info("    finished", time=start, deep=text)
