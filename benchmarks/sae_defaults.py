@@ -66,9 +66,12 @@ def heading(results: list[Comparison], seconds: float, n_processes: int) -> None
     )
     passed = [result.name for result in results if verdict(result)]
     missed = [result.name for result in results if not verdict(result)]
-    say(f"**{len(passed)} of {len(results)} data sets within these bounds.**" + (" Missed: " if missed else ""))
-    for name in missed:
-        say(f"- {name}")
+    say(f"**{len(passed)} of {len(results)} data sets within these bounds.**")
+    if missed:
+        say(f"\nMissed: {'; '.join(sorted(missed, key=NAMES.index))}.")
+    left_out = [name for name in NAMES if name not in (*passed, *missed)]
+    if left_out:
+        say(f"\nNot measured in this run: {'; '.join(left_out)}.")
 
 
 def main() -> None:

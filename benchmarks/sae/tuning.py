@@ -90,8 +90,9 @@ def ladder(data: DataSet, default: Fit, *, quick: bool) -> list[int]:
     reference = reference_k(data, default)
     factors = _LADDER[1:4] if quick else _LADDER
     numbers = {max(1, round(reference * factor)) for factor in factors} | {int(default.params["k"])}
+    unused = (number for number in range(1, 100) if number not in numbers)
     while len(numbers) < len(factors):
-        numbers.add(max(numbers) + 1)
+        numbers.add(next(unused))
     return sorted(number for number in numbers if number <= default.params["n_features"] // 2)
 
 
@@ -195,7 +196,7 @@ def _baselines(data: DataSet, default: Fit) -> dict[str, float]:
 
 
 def _stability(data: DataSet, first: Fit, second: Fit) -> dict[str, float]:
-    """Mean cosine of features of two seeds matched one to one, features left over counting as 0, and chance.
+    """Mean cosine of features of two seeds matched one to one, as far as both have any left, and chance.
 
     Chance: as many random directions with the covariance of the data.
     """
@@ -205,7 +206,9 @@ def _stability(data: DataSet, first: Fit, second: Fit) -> dict[str, float]:
     for label, least in (("frequent", MIN_SHARE), ("alive", 0.0)):
         pair = [fitted.directions[fitted.shares >= least] for fitted in (first, second)]
         chance = [random_rows(len(side), factor, rng) for side in pair]
-        results[f"n {label}"] = float(np.mean([len(side) for side in pair]))
-        results[label] = float(matched_cosines(*pair).mean())
-        results[f"{label} random"] = float(matched_cosines(*chance).mean())
+        # features left over would count as 0
+        coverage = min(map(len, pair)) / max(1, *map(len, pair))
+        results |= {f"n {label}": float(len(pair[0])), f"n {label}, other seed": float(len(pair[1]))}
+        for name, sides in ((label, pair), (f"{label} random", chance)):
+            results[name] = float(matched_cosines(*sides).mean()) / coverage if coverage else 0.0
     return results

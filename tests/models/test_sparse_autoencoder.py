@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 
+import anndata as ad
 import dask.array as da
 import h5py
 import numpy as np
@@ -16,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import saescape as sae
 from saescape.models import SparseAutoencoder
 
 EXPECTED_FAILURES: dict[str, str] = {}
@@ -322,3 +325,27 @@ def test_bad_input(x, fitted):
         fitted.inverse_transform(np.zeros((3, 4)))
     with pytest.raises(ValueError, match="must have 2 dimensions"):
         SparseAutoencoder().fit(da.zeros((20, 3, 2)))
+
+
+def test_settings_of_a_fixed_penalty_survive(x, tmp_path):
+    settings = {"n_features": 32, "architecture": "gated", "l1_coef": 0.4, "early_stopping": False, "max_epochs": 40}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = SparseAutoencoder(**settings).fit(x)
+    path = tmp_path / "model.safetensors"
+    for _ in range(2):
+        model.save(path)
+        model = SparseAutoencoder.load(path)
+        assert {name: getattr(model, name) for name in settings} == settings
+
+
+def test_more_training_drops_a_rule_made_for_the_old_dictionary(x):
+    adata = ad.AnnData(obsm={"tokens": x[:300].reshape(60, 5, -1)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sae.tl.sae_fit(adata, 32, k=3, use_rep="tokens", inference="omp", max_epochs=30, show_progress_bar=False)
+        model = sae.get.sae(adata)
+        before = model.transform(x)
+        model.partial_fit(10 * x)
+    assert model.metrics_["l0"] == pytest.approx(model.transform(10 * x).nnz / len(x))
+    assert before.nnz != model.transform(x).nnz

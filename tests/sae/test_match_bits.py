@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from saescape.sae import _match_bits
 from saescape.sae._infer import Dictionary
 from saescape.sae._match_bits import _bits, _shortest_penalty, shortest_rule
 from saescape.sae._rule import CodingRule
@@ -139,3 +140,21 @@ def test_unit_of_the_data_makes_no_difference(truth, planted):
     once, large = (shortest_rule(rule, weights, factor * x) for factor in (1.0, 1024.0))
     assert large.penalty == pytest.approx(1024 * once.penalty, rel=1e-5)
     assert l0(once, weights, x) == l0(large, weights, 1024 * x)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "steps"),
+    [
+        # one that is longer does not end the search, two do, and both sides of the best are tried
+        ([10, 8, 9, 5, 6, 7, 99, 99], 4),
+        ([10, 8, 9, 9, 1, 99], 1.5),
+        ([10, 8, 9, 9, 99, 1], 2.5),
+        ([10, 8, 9, 9, 99, 99], 2),
+    ],
+)
+def test_search_goes_on_behind_a_single_longer_description(lengths, steps, truth, planted, monkeypatch):
+    left = iter(lengths)
+    monkeypatch.setattr(_match_bits, "_bits", lambda *_: next(left))
+    dictionary, x = Dictionary(make_weights(truth), CPU), planted[0][:100]
+    found = _shortest_penalty(CodingRule("omp", 0.0, 4), dictionary, x)
+    assert found == pytest.approx(dictionary.largest_correlation(x) / 1.6**steps, rel=1e-6)

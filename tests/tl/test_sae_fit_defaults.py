@@ -205,7 +205,7 @@ def easy(n=500, d=8):
 
 def test_training_ends_when_nothing_is_gained(short):
     adata = easy()
-    sae.tl.sae_fit(adata, 16, k=1, max_epochs=2_000, **QUIET)
+    sae.tl.sae_fit(adata, 16, k=1, max_epochs=1_000, **QUIET)
     entry = adata.uns["sae"]
     planned, taken, history = entry["params"]["n_steps"], entry["metrics"]["n_steps"], entry["history"]
     assert 200 <= taken < 0.7 * planned
@@ -219,7 +219,7 @@ def test_training_ends_when_nothing_is_gained(short):
     assert (np.diff(last_fifth) < 0).all()
     assert np.isfinite(history["fvu_held_out"].iloc[-1])
 
-    sae.tl.sae_fit(adata, 16, k=1, max_epochs=2_000, early_stopping=False, **QUIET)
+    sae.tl.sae_fit(adata, 16, k=1, max_epochs=1_000, early_stopping=False, **QUIET)
     full = adata.uns["sae"]
     assert full["metrics"]["n_steps"] == planned == full["params"]["n_steps"]
     assert entry["metrics"]["fvu"] < 1.2 * full["metrics"]["fvu"]

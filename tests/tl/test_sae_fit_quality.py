@@ -11,14 +11,8 @@ import saescape as sae
 from saescape.metrics import knn_recall
 
 
-@pytest.mark.parametrize(
-    ("n_concepts", "recall", "gain"),
-    [
-        pytest.param(32, 0.9, 0.0, marks=pytest.mark.slow),
-        (64, 0.85, 0.25),
-        pytest.param(128, 0.65, 0.25, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_concepts", "recall", "gain"), [(32, 0.9, 0.0), (64, 0.85, 0.25), (128, 0.65, 0.25)])
 def test_neighbours_of_cells_in_superposition(n_concepts, recall, gain):
     adata = sae.datasets.superposition(300, n_dims=32, n_concepts=n_concepts)
     sae.tl.sae_fit(adata, use_rep="tokens", show_progress_bar=False)

@@ -211,6 +211,7 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         from saescape._device import resolve_device
         from saescape.sae._defaults import check_settings
         from saescape.sae._online import Session as OnlineSession
+        from saescape.sae._rule import CodingRule
 
         check_settings(**self._settings())
         device = resolve_device(self.device)
@@ -224,6 +225,8 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         result = session.update(rows, 1 if self.max_epochs is None else int(self.max_epochs), device)
         if not fitted:
             self._stored_params, self._input_names = {}, None
+        # a penalty of sparse inference was tuned for the dictionary as it was
+        self._stored_params = {k: v for k, v in self._stored_params.items() if k not in CodingRule().params()}
         self._session = session
         self._set_weights(result.weights)
         self.history_, self.metrics_, self.features_ = result.history, result.metrics, result.features
@@ -341,11 +344,13 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         model = cls(
             weights.n_features,
             architecture=weights.architecture,  # type: ignore[arg-type]
-            k=weights.k,
+            k=weights.k if params.get("l1_coef") is None else None,
+            l1_coef=params.get("l1_coef"),
             standardize=params.get("standardize", "center"),
             max_epochs=params.get("max_epochs"),
             batch_size=params.get("batch_size"),
             lr=params.get("lr"),
+            early_stopping=bool(params.get("early_stopping", True)),
             rng=params["rng"] if isinstance(params.get("rng"), int) else 0,
         )
         model._set_weights(weights)
@@ -365,7 +370,11 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         names = self._input_names
         if names is None:
             names = getattr(self, "feature_names_in_", np.array([f"dim_{i}" for i in range(weights.n_dims)]))
-        settings = self._settings() | {"n_features": weights.n_features, "k": weights.k}
+        settings = self._settings() | {
+            "n_features": weights.n_features,
+            "k": weights.k,
+            "architecture": weights.architecture,
+        }
         params = self._stored_params | settings | {"rng": rng_param(self.rng)}
         tables = {name: getattr(self, f"{name}_", None) for name in ("history", "features")}
         return StoredSae(weights, params, np.asarray(names, dtype=str), self.metrics_, **tables)

@@ -168,10 +168,16 @@ def fit_rows(
     """
     sampling, seed = np.random.default_rng(child_seed(rng)), child_seed(rng)
     standardizer = Standardizer(plan.standardize, *moments)
-    pilot, given = None, not plan.choose_k
+    pilot = None
     if plan.choose_k:
-        data = TrainingRows(rows, held_out, device, max_bytes)
-        plan, pilot = with_chosen_k(data, plan, standardizer, np.random.default_rng(child_seed(rng)), communicator)
+        plan, pilot = with_chosen_k(
+            # a temporary: training holds the rows once more
+            TrainingRows(rows, held_out, device, max_bytes),
+            plan,
+            standardizer,
+            np.random.default_rng(child_seed(rng)),
+            communicator,
+        )
     training = Training(
         rows, held_out, plan, standardizer, sampling, seed, device, max_bytes, checkpoint, show_progress_bar
     )
@@ -181,8 +187,11 @@ def fit_rows(
     rule = CodingRule()
     if inference != "encoder":
         # a number of features that was asked for is kept to; one that was not is left to what describes rows best
-        target = {"l0_target": plan.k} if given else {"by_length": True}
-        rule = tune_rule(rows, weights, device, inference, **target).rule
+        target = None if plan.l1_coef is not None else float(plan.k)
+        by_length = pilot is not None and inference == "omp"
+        rule = tune_rule(rows, weights, device, inference, l0_target=target, by_length=by_length).rule
+        # processes on different machines may round differently
+        rule = communicator.share(rule)
     inferred = infer_rows(rows, weights, device, rule, numbers)
     encoded = inferred.encoded
     features = feature_table(encoded, trained.architecture)

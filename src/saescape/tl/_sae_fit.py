@@ -162,7 +162,8 @@ def sae_fit(
         With `k` None: `k` tried and `bits` per row.
     `adata.uns['sae' | key_added]['params']` : :class:`dict`
         Every argument that changes the result, with defaults filled in; `k_from` (`"given"`, `"pilot"` or `"rule"`);
-        `inference`, `penalty` and `n_atoms`, by which :func:`saescape.tl.sae_transform` codes new data in the same way.
+        `inference`, `penalty`, `n_atoms` and `used` (mask of the features that sparse inference may use), by which
+        :func:`saescape.tl.sae_transform` codes new data in the same way.
     `adata.uns['sae' | key_added]['input_names']` : :class:`numpy.ndarray`
         Names of the input dimensions.
     `adata.varm['sae_decoder' | key_added]` : :class:`numpy.ndarray` (dtype `float32`)
