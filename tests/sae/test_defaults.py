@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from saescape.sae._defaults import default_n_features, default_n_steps, make_plan
+from saescape.sae._defaults import default_n_features, default_n_steps, effective_dims, make_plan
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,16 @@ def test_defaults_follow_the_size_of_the_data(n, d, m, k, batch, steps):
     assert (plan.n_features, plan.k, plan.batch_size, plan.n_steps) == (m, k, batch, steps)
     assert 0 < plan.lr <= 1e-2
     assert plan.dead_window == min(n, 20_000)
+
+
+def test_width_of_few_rows_follows_the_dimensions_that_hold_variance():
+    flat, steep = np.ones(50), 0.5 ** np.arange(50)
+    assert effective_dims(flat, "center") == pytest.approx(50)
+    assert effective_dims(steep, "center") == pytest.approx(3, rel=1e-6)
+    assert effective_dims(np.append(steep, 0), "zscore") == 50
+    assert effective_dims(np.zeros(3), "center") == 1
+    widths = [make_plan(700, 50, effective=effective_dims(v, "center")).n_features for v in (flat, steep)]
+    assert widths == [150, 70]
 
 
 def test_formulas():

@@ -143,7 +143,7 @@ def test_real_data_are_learned_in_seconds(pbmc):
     sae.tl.sae_fit(pbmc, use_rep="X_pca", show_progress_bar=False)
     metrics = pbmc.uns["sae"]["metrics"]
     assert metrics["fvu_train"] < metrics["fvu"] < 0.5
-    assert pbmc.uns["sae"]["params"]["n_features"] == 150
+    assert pbmc.uns["sae"]["params"]["n_features"] == 70
     purity = sae.tl.sae_fit(pbmc, use_rep="X_pca", standardize="zscore", show_progress_bar=False, copy=True)
     assert not np.allclose(np.linalg.norm(purity.uns["sae"]["weights"]["W_dec"], axis=1), 1, atol=1e-3)
 

@@ -51,8 +51,8 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
     ----------
     n_features
         Size of the dictionary (not the number of input columns, which scikit-learn calls `n_features_in_`). None takes
-        the smallest power of two of at least eight times the columns, at most a tenth of the rows (or three times the
-        columns, where that is more and at most a quarter of the rows), at least 16.
+        the smallest power of two of at least eight times the columns, at most a tenth of the rows or what
+        :func:`saescape.tl.sae_fit` says, at least 16.
     architecture
         `"topk"`: exactly `k` features per row; `"batchtopk"`: `k` features per row on average, more for complex rows;
         `"matryoshka"`, `"jumprelu"`, `"gated"`, `"relu"`: see :func:`saescape.tl.sae_fit`.
@@ -167,7 +167,7 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         """
         from saescape._device import resolve_device
         from saescape.sae._data import hold_out_observations
-        from saescape.sae._defaults import PENALISED, check_settings, make_plan
+        from saescape.sae._defaults import PENALISED, check_settings, effective_dims, make_plan
         from saescape.sae._fit import fit_rows
         from saescape.sae._report import warn_about
 
@@ -180,7 +180,8 @@ class SparseAutoencoder(TransformerMixin, BaseEstimator):
         make_plan(rows.n_rows, rows.n_dims, **settings)
         rng = as_generator(self.rng)
         held_out = hold_out_observations(rows.n_obs, 1, rows.n_dims, rng)
-        plan = make_plan(rows.n_rows, rows.n_dims, n_train=int((~held_out).sum()), **settings)
+        n_train, effective = int((~held_out).sum()), effective_dims(moments[1], self.standardize)
+        plan = make_plan(rows.n_rows, rows.n_dims, n_train=n_train, effective=effective, **settings)
         fit = fit_rows(rows, plan, moments, held_out, rng=rng, device=device, show_progress_bar=self.show_progress_bar)
         self._set_weights(fit.weights)
         self.history_, self.metrics_, self.features_ = fit.history, fit.metrics, fit.features

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from saescape._typing import Architecture, Standardize
 from saescape._validate import check_choice, check_integer, check_real
+
+if TYPE_CHECKING:
+    from saescape._typing import FloatArray
 
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 #: architectures whose sparsity comes from a penalty
@@ -56,14 +59,23 @@ class Plan:
     k_found: bool = False
 
 
-def default_n_features(n_rows: int, n_dims: int) -> int:
+def effective_dims(variance: FloatArray, standardize: str) -> float:
+    """Dimensions that share the variance: ``(sum v)^2 / sum v^2``, the participation ratio of the dimensions."""
+    if standardize == "zscore":
+        return float(np.count_nonzero(variance))
+    total = float(np.sum(variance))
+    return total**2 / float(np.sum(np.square(variance))) if total > 0 else 1.0
+
+
+def default_n_features(n_rows: int, n_dims: int, effective: float | None = None) -> int:
     """Smallest power of two of at least eight times the dimensions, as far as the rows suffice for it.
 
-    At most a tenth of the rows; or three times the dimensions where that is more, at most a quarter of the rows. With
-    fewer features than directions no dictionary fits, which is worse than one with too few rows for each.
+    At most a tenth of the rows; or three times the `effective` dimensions where that is more, at most a quarter of the
+    rows. With fewer features than directions no dictionary fits, which is worse than one with too few rows for each;
+    but where most dimensions hold little, as principal components do, a wider one only fits the noise.
     """
     wanted = 2 ** math.ceil(math.log2(8 * n_dims))
-    enough = max(n_rows // 10, min(3 * n_dims, n_rows // 4))
+    enough = max(n_rows // 10, min(int(3 * (n_dims if effective is None else effective)), n_rows // 4))
     return max(_MIN_FEATURES, min(wanted, enough))
 
 
@@ -165,6 +177,7 @@ def make_plan(
     l0_target: int | None = None,
     l1_coef: float | None = None,
     early_stopping: bool = True,
+    effective: float | None = None,
 ) -> Plan:
     """Check the user's settings and fill in the rest from the size of the data.
 
@@ -176,6 +189,8 @@ def make_plan(
         Input dimensions.
     n_train
         Rows that are trained on; the others are held out.
+    effective
+        :func:`effective_dims`; None for `n_dims`.
     """
     check_settings(
         architecture=architecture,
@@ -194,7 +209,7 @@ def make_plan(
         msg = f"At least {MIN_ROWS} rows are needed to fit a sparse autoencoder, found n_samples = {n_rows}."
         raise ValueError(msg)
     n_train = n_rows if n_train is None else n_train
-    m = default_n_features(n_rows, n_dims) if n_features is None else int(n_features)
+    m = default_n_features(n_rows, n_dims, effective) if n_features is None else int(n_features)
     # where rows are few, more features do not make a row more complex
     supported = min(m, max(_MIN_FEATURES, n_rows // 10))
     active = default_k(supported, n_dims) if k is None else check_integer("k", k, 1, m, high_name="n_features")

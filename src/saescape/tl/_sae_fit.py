@@ -63,8 +63,9 @@ def sae_fit(
     {adata}
     n_features
         Size of the dictionary. None takes the smallest power of two of at least eight times the dimensions, at most a
-        tenth of the rows (or three times the dimensions, where that is more and at most a quarter of the rows), at
-        least 16. Two to four times the number of features expected is enough.
+        tenth of the rows (or three times the dimensions that hold most of the variance, by the participation ratio of
+        their variances, where that is more and at most a quarter of the rows), at least 16. Two to four times the
+        number of features expected is enough.
     {use_rep}
     {layer}
     mask_var
@@ -234,7 +235,7 @@ def sae_fit(
 
     from saescape.sae._checkpoint import Checkpoint
     from saescape.sae._data import hold_out_observations
-    from saescape.sae._defaults import PENALISED, make_plan
+    from saescape.sae._defaults import PENALISED, effective_dims, make_plan
     from saescape.sae._fit import fit_rows
     from saescape.sae._launch import find_processes
     from saescape.sae._report import held_out_groups, input_table, warn_about
@@ -254,7 +255,8 @@ def sae_fit(
     n_positions = rows.n_positions or 1
     codes = None if labels is None else labels.codes.astype(np.int64)
     held_out = hold_out_observations(rows.n_obs, n_positions, rows.n_dims, generator, codes)
-    plan = make_plan(rows.n_rows, rows.n_dims, n_train=int((~held_out).sum()) * n_positions, **settings)
+    n_train, effective = int((~held_out).sum()) * n_positions, effective_dims(moments[1], standardize)
+    plan = make_plan(rows.n_rows, rows.n_dims, n_train=n_train, effective=effective, **settings)
     processes.check_batch_size(plan.batch_size)
     if kept is not None:
         data = {"n_rows": rows.n_rows, "n_dims": rows.n_dims, "mean": moments[0], "variance": moments[1]}

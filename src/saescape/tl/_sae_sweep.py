@@ -165,6 +165,7 @@ def sae_sweep(
     labels = None if batch_key is None else _group_labels(adata, batch_key)
 
     from saescape.sae._data import hold_out_observations
+    from saescape.sae._defaults import effective_dims
     from saescape.sae._sweep import sweep
     from saescape.sae._sweep_grid import make_grid
 
@@ -177,7 +178,8 @@ def sae_sweep(
     n_positions = rows.n_positions or 1
     held_out = hold_out_observations(rows.n_obs, n_positions, rows.n_dims, generator, codes)
     n_train = int((~held_out).sum())
-    plans = make_grid(rows.n_rows, rows.n_dims, k=k, n_features=n_features, n_train=n_train * n_positions, **settings)
+    known = settings | {"n_train": n_train * n_positions, "effective": effective_dims(moments[1], standardize)}
+    plans = make_grid(rows.n_rows, rows.n_dims, k=k, n_features=n_features, **known)
 
     adata = adata.copy() if copy else adata
     start = logg.info(
