@@ -204,16 +204,19 @@ def _stability(results: list[Comparison]) -> None:
     say("\n## Agreement of two training seeds (defaults)\n")
     say(
         "Mean cosine of directions matched one to one (PW-MCC), over as many pairs as the smaller dictionary has "
-        "features, which flatters dictionaries of different sizes; numbers of features of both seeds. Frequent: active "
+        "features, and with those left over as 0; numbers of features of both seeds. Frequent: active "
         f"in at least {MIN_SHARE:.1%} of the rows. Chance: as many random directions with the covariance of the data.\n"
     )
-    table("data", "frequent features", "PW-MCC", "chance", "alive features", "PW-MCC", "chance")
+    columns = [f"{label} features | PW-MCC | left over as 0 | chance" for label in ("frequent", "alive")]
+    table("data", *" | ".join(columns).split(" | "))
     for result in results:
         cells = []
         for label in ("frequent", "alive"):
             found = result.stability
-            numbers = f"{found[f'n {label}']:.0f}, {found[f'n {label}, other seed']:.0f}"
-            cells += [numbers, number(found[label]), number(found[f"{label} random"])]
+            n_features = found[f"n {label}"], found[f"n {label}, other seed"]
+            strict = found[label] * min(n_features) / max(1.0, *n_features)
+            cells.append(", ".join(f"{n:.0f}" for n in n_features))
+            cells += [number(value) for value in (found[label], strict, found[f"{label} random"])]
         row(result.name, *cells)
 
 

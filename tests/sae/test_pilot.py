@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from saescape.sae._communicator import ALONE, Communicator
 from saescape.sae._data import TrainingRows
 from saescape.sae._defaults import make_plan
 from saescape.sae._parameters import Standardizer
-from saescape.sae._pilot import largest_k, pilot_k, with_chosen_k
+from saescape.sae._pilot import pilot_k, with_chosen_k
 
 
 def prepared(x, seed=0, **settings):
@@ -40,21 +42,22 @@ def test_planted_number_is_found_within_a_factor_of_two(n_active):
     assert n_active / 2 <= chosen.k <= 2 * n_active
 
 
-def test_result_repeats_and_does_not_depend_on_architecture_k_or_unit():
+def test_result_repeats_and_does_not_depend_on_architecture_or_unit():
     x = planted(3, n=500)
     first = choose(x, n_features=64)
-    for other in (choose(x, n_features=64, architecture="jumprelu", k=7), choose(1024 * x, n_features=64)):
+    for other in (choose(x, n_features=64, architecture="jumprelu"), choose(1024 * x, n_features=64)):
         assert other.k == first.k
         np.testing.assert_allclose(other.bits, first.bits, rtol=1e-3)
 
 
 def test_data_smaller_than_a_batch():
     x = np.random.default_rng(0).standard_normal((30, 12)).astype(np.float32)
-    assert choose(x).k <= largest_k(16, 12)
+    assert choose(x).k == 1
 
 
-def test_largest():
-    assert [largest_k(1024, 128), largest_k(4096, 512), largest_k(120, 128), largest_k(16, 2)] == [42, 64, 10, 1]
+def test_nothing_is_tried_beyond_the_number_of_the_plan():
+    x = np.random.default_rng(0).standard_normal((500, 40)).astype(np.float32)
+    assert choose(x, n_features=64, k=5).tried.max() <= 5
 
 
 def chosen(k, *bits):
@@ -83,6 +86,14 @@ class Second(Communicator):
 )
 def test_a_minimum_at_an_end_was_not_found(bits, found):
     assert chosen(3, *bits).is_minimum == found
+
+
+def test_few_where_one_feature_has_the_shortest_description(monkeypatch):
+    for rule, expected in ((16, 6), (6, 3), (2, 2), (1, 1)):
+        monkeypatch.setattr(_pilot, "pilot_k", lambda *_: chosen(2, 1.0, 2.0, 3.0))
+        data, plan, standardizer, rng = prepared(planted(2, n=300), n_features=64)
+        result, _ = with_chosen_k(data, replace(plan, k=rule), standardizer, rng, ALONE)
+        assert (result.k, result.k_found) == (expected, False)
 
 
 @pytest.mark.parametrize(("bits", "found"), [((5.0, 3.0, 4.0, 6.0), True), ((5.0, 4.0, 3.0), False)])

@@ -31,6 +31,11 @@ class ChosenK:
         """Whether the shortest description lies between longer ones: at an end the number is bounded, not found."""
         return 0 < int(np.argmin(self.bits)) < len(self.bits) - 1
 
+    @property
+    def only_grows(self) -> bool:
+        """Whether descriptions are shortest with a single active feature."""
+        return int(np.argmin(self.bits)) == 0
+
 
 def description_length(
     columns: IntArray, values: FloatArray, *, n_rows: int, n_features: int, n_dims: int, error: float

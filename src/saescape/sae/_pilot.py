@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,6 @@ _BATCH_SIZE = 256
 _FIRST_STEPS = 160
 _STEPS = 80
 _EVALUATION_ROWS = 2_048
-_LARGEST = 64
 
 
 def with_chosen_k(
@@ -38,8 +38,9 @@ def with_chosen_k(
 ) -> tuple[Plan, pd.DataFrame]:
     """The plan with the number of active features that a pilot run finds, and what it tried.
 
-    Where descriptions only get shorter up to the largest number, or only longer, nothing was found, and the plan's own
-    number stays.
+    It is looked for up to the plan's own number, which stays where descriptions only get shorter up to there. Where one
+    active feature has the shortest, as in a clustering, nothing was found either, but that it should be few: then the
+    geometric mean of two and the plan's number is taken.
     """
     small = _BATCH_SIZE * plan.n_features * data.source.n_dims <= SMALL_PRODUCT
     with one_thread(when=small and data.device.type == "cpu"):
@@ -48,12 +49,11 @@ def with_chosen_k(
         # processes on different machines may round differently
         chosen = communicator.share(chosen)
     table = pd.DataFrame({"k": chosen.tried, "bits": chosen.bits}, index=[str(i) for i in range(len(chosen.tried))])
-    return (replace(plan, k=chosen.k, k_found=True) if chosen.is_minimum else plan), table
-
-
-def largest_k(n_features: int, n_dims: int) -> int:
-    """At most a third of the dimensions and a twelfth of the features: above, nearly any dictionary does."""
-    return max(1, min(_LARGEST, n_dims // 3, n_features // 12))
+    if chosen.is_minimum:
+        plan = replace(plan, k=chosen.k, k_found=True)
+    elif chosen.only_grows:
+        plan = replace(plan, k=min(plan.k, max(2, round(math.sqrt(2 * plan.k)))))
+    return plan, table
 
 
 def pilot_k(data: TrainingRows, plan: Plan, standardizer: Standardizer, rng: np.random.Generator) -> ChosenK:
@@ -68,7 +68,7 @@ def pilot_k(data: TrainingRows, plan: Plan, standardizer: Standardizer, rng: np.
     data
         Rows to train on and rows that are held out.
     plan
-        Settings of the training to come; its `k` does not matter.
+        Settings of the training to come; its `k` is the largest number tried.
     standardizer
         What is done to rows before they are trained on.
     """
@@ -92,7 +92,7 @@ def pilot_k(data: TrainingRows, plan: Plan, standardizer: Standardizer, rng: np.
             trainer.step((next(batches) - mean).mul_(inverse))
         return _bits(trainer, evaluation)
 
-    return choose_k(measure, largest_k(plan.n_features, evaluation.shape[1]))
+    return choose_k(measure, plan.k)
 
 
 @torch.no_grad()

@@ -77,10 +77,11 @@ def sae_fit(
         nested parts of the dictionary that each reconstruct on their own, when a hierarchy is wanted; `"jumprelu"`: a
         learned threshold per feature; `"gated"` and `"relu"`: a penalty on the size of the codes.
     k
-        Number of active features per row. None lets a pilot run of a fifth to two fifths of the rows of the training
-        look for the number that describes held-out rows in the fewest bits (residual and list of active features
-        together). Where it finds no minimum, `k` is 16 up to 256 dimensions and 32 above, at most a third of the
-        dimensions and a twelfth of `n_features`. A larger `k` always reconstructs better, but from somewhat above the
+        Number of active features per row. None lets a pilot run of at most two fifths of the rows of the training look
+        for the number that describes held-out rows in the fewest bits (residual and list of active features together),
+        up to a rule: 16 up to 256 dimensions and 32 above, at most a third of the dimensions and a twelfth of
+        `n_features`. Without a minimum below it the rule is taken, or, when one feature has the shortest description,
+        the geometric mean of two and the rule. A larger `k` always reconstructs better, but from somewhat above the
         true number on it finds worse features.
     l0_target
         Another name of `k`: the penalty of `"gated"`, `"jumprelu"` and `"relu"` is tuned during training so that this
