@@ -77,7 +77,7 @@ def sae_fit(
         nested parts of the dictionary that each reconstruct on their own, when a hierarchy is wanted; `"jumprelu"`: a
         learned threshold per feature; `"gated"` and `"relu"`: a penalty on the size of the codes.
     k
-        Number of active features per row. None lets a pilot run of at most two fifths of the rows of the training look
+        Number of active features per row. None lets a pilot run of at most half as many rows as the training look
         for the number that describes held-out rows in the fewest bits (residual and list of active features together),
         up to a rule: 16 up to 256 dimensions and 32 above, at most a third of the dimensions and a twelfth of
         `n_features`. Without a minimum below it the rule is taken, or, when one feature has the shortest description,
