@@ -8,7 +8,7 @@ import pytest
 
 from saescape._warnings import ConvergenceWarning, SignificanceWarning
 from saescape.sae._defaults import make_plan
-from saescape.sae._report import count_duplicates, late_gain, warn_about
+from saescape.sae._report import count_duplicates, late_gain, warn_about, warn_unconverged
 
 GOOD = {"fvu": 0.2, "n_steps": 10.0, "l0": 3.0, "l0_share_alive": 0.05, "n_features": 60.0, "n_dead": 0.0}
 
@@ -56,3 +56,9 @@ def test_late_gain_compares_the_last_fifth_before_the_rate_goes_down():
     assert late_gain(history) == pytest.approx(0.2)
     assert late_gain(history.assign(fvu_held_out=0.0)) == 0.0
     assert np.isnan(late_gain(history.assign(fvu_held_out=np.nan)))
+
+
+def test_rows_left_unfinished_are_counted():
+    warn_unconverged(0, 10)
+    with pytest.warns(ConvergenceWarning, match="3 of 10 rows did not converge.*fewer active features"):
+        warn_unconverged(3, 10)

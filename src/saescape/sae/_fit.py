@@ -54,6 +54,8 @@ class Fit:
     #: with the number of active features that was chosen
     plan: Plan
     rule: CodingRule
+    #: rows on which sparse inference was stopped before it was done
+    n_unconverged: int
     #: bits per row for each number of active features tried; None when the number was given
     pilot: pd.DataFrame | None
 
@@ -192,7 +194,9 @@ def fit_rows(
         rule = tune_rule(rows, weights, device, inference, l0_target=target, by_length=by_length).rule
         # processes on different machines may round differently
         rule = communicator.share(rule)
-    inferred = infer_rows(rows, weights, device, rule, numbers)
+    # the encoder is done before a bar would say much
+    slow = rule.penalty is not None
+    inferred = infer_rows(rows, weights, device, rule, numbers, show_progress_bar=show_progress_bar and slow)
     encoded = inferred.encoded
     features = feature_table(encoded, trained.architecture)
     metrics = fit_metrics(encoded, weights, standardizer.scale, held_out, groups)
@@ -200,7 +204,7 @@ def fit_rows(
     if rule.penalty is not None:
         by_encoder = fit_metrics(inferred.by_encoder, weights, standardizer.scale, held_out, groups)
         metrics |= {f"{name}_encoder": by_encoder[name] for name in ("fvu", "l0")}
-    return Fit(weights, trained.history, features, metrics, encoded, plan, rule, pilot)
+    return Fit(weights, trained.history, features, metrics, encoded, plan, rule, inferred.n_unconverged, pilot)
 
 
 def _spawned(training: Training, n: int) -> Trained:

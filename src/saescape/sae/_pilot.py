@@ -59,9 +59,10 @@ def with_chosen_k(
 def pilot_k(data: TrainingRows, plan: Plan, standardizer: Standardizer, rng: np.random.Generator) -> ChosenK:
     """Number of active features per row with the shortest description of rows that are held out.
 
-    One `topk` run at constant learning rate, whatever the architecture: 320 steps with one active feature and 160 with
-    each of 2, 4, 8, ... until descriptions become longer (:func:`choose_k`), with batches of 256 rows: at most half the
-    rows of a default training. Shorter runs leave the dictionary so far from its end that descriptions mislead.
+    One `topk` run at constant learning rate, whatever the architecture: 320 steps with one active feature and 160
+    with each of 2, 4, 8, ... until descriptions become longer (:func:`choose_k`), with batches of 256 rows. These are
+    up to 1,120 steps: about half the rows of a default training, nearly all of them where rows are few. Shorter runs
+    leave the dictionary so far from its end that descriptions mislead.
 
     Parameters
     ----------

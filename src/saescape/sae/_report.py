@@ -122,6 +122,16 @@ def count_duplicates(directions: FloatArray) -> int:
     return count
 
 
+def warn_unconverged(n: int, n_rows: int) -> None:
+    """Warn when sparse inference was stopped on some rows before it was done."""
+    if n:
+        msg = (
+            f"{n} of {n_rows} rows did not converge; their codes may have a few features too many. Ask for fewer "
+            "active features: a larger penalty converges faster."
+        )
+        warnings.warn(msg, ConvergenceWarning, stacklevel=3)
+
+
 def warn_about(metrics: dict[str, float], plan: Plan | None = None, *, penalised: bool = False) -> None:
     """Warn when the metrics say that the features should not be used as they are."""
     if metrics["fvu"] >= 1:

@@ -1,4 +1,9 @@
-"""New processes on this machine, each of which calls one function."""
+"""New processes on this machine, each of which calls one function.
+
+What parent and children send each other through their pipes is pickled, as everything between processes of Python is;
+nothing is read from or written to a file. It is pickled here, and not by the pipe, because torch would then send
+tensors as handles of shared memory, which end with the process that made them.
+"""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def sae_fit(
         nested parts of the dictionary that each reconstruct on their own, when a hierarchy is wanted; `"jumprelu"`: a
         learned threshold per feature; `"gated"` and `"relu"`: a penalty on the size of the codes.
     k
-        Number of active features per row. None lets a pilot run of at most half as many rows as the training look
+        Number of active features per row. None lets a pilot run (at most 1,120 steps of 256 rows) look
         for the number that describes held-out rows in the fewest bits (residual and list of active features together),
         up to a rule: 16 up to 256 dimensions and 32 above, at most a third of the dimensions and a twelfth of
         `n_features`. Without a minimum below it the rule is taken, or, when one feature has the shortest description,
@@ -239,7 +239,7 @@ def sae_fit(
     from saescape.sae._defaults import PENALISED, effective_dims, make_plan
     from saescape.sae._fit import fit_rows
     from saescape.sae._launch import find_processes
-    from saescape.sae._report import held_out_groups, input_table, warn_about
+    from saescape.sae._report import held_out_groups, input_table, warn_about, warn_unconverged
 
     rows = rep.rows
     make_plan(rows.n_rows, rows.n_dims, **settings)
@@ -307,6 +307,7 @@ def sae_fit(
         fit.weights, params, rep.names, fit.metrics, fit.history, fit.features, groups, fit.pilot, inputs
     )
     text = write_slots(adata, sae_keys(key_added), stored, fit.encoded.codes, decoder_loadings(adata, rep, fit.weights))
+    warn_unconverged(fit.n_unconverged, fit.encoded.n_rows)
     warn_about(fit.metrics, fit.plan, penalised=architecture in PENALISED and fit.rule.penalty is None)
     logg.info("    finished", time=start, deep=text)
     return adata if copy else None

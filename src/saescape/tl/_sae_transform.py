@@ -22,7 +22,7 @@ from saescape.models import SparseAutoencoder
 
 if TYPE_CHECKING:
     from saescape._typing import FloatArray
-    from saescape.sae._infer_rows import Inferred, Tuned
+    from saescape.sae._infer_rows import Tuned
 
 _L0_TOLERANCE = 0.02
 
@@ -142,7 +142,7 @@ def sae_transform(
     rep.rows.moments()
 
     from saescape.sae._infer_rows import infer_rows, tune_rule
-    from saescape.sae._report import code_metrics, feature_table
+    from saescape.sae._report import code_metrics, feature_table, warn_unconverged
     from saescape.sae._rule import CodingRule
 
     adata = adata.copy() if copy else adata
@@ -159,7 +159,8 @@ def sae_transform(
         metrics |= {"fvu_encoder": inferred.by_encoder.fvu(), "l0_encoder": inferred.by_encoder.l0}
         if tuned is not None and l0_target is None:
             metrics["amortisation_gap"] = inferred.amortisation_gap
-        _warn_about(inferred, tuned)
+        warn_unconverged(inferred.n_unconverged, encoded.n_rows)
+        _warn_about(tuned)
     params = stored.params | {"use_rep": use_rep, "layer": layer, **rule.params()}
     weights = stored.weights
     # `mask_var` of the fit has the length of other variables
@@ -196,14 +197,8 @@ def _check_l0_target(l0_target: float | None, inference: str | None, n_features:
     check_real("l0_target", l0_target, 0.0, float(n_features))
 
 
-def _warn_about(inferred: Inferred, tuned: Tuned | None) -> None:
-    """Warn when rows did not converge or the L0 is not the one asked for (as far as the sample can tell)."""
-    if inferred.n_unconverged:
-        msg = (
-            f"{inferred.n_unconverged} of {inferred.encoded.n_rows} rows did not converge; their codes may have a few "
-            "features too many. Lower `l0_target`: a larger penalty converges faster."
-        )
-        warnings.warn(msg, ConvergenceWarning, stacklevel=3)
+def _warn_about(tuned: Tuned | None) -> None:
+    """Warn when the L0 is not the one asked for (as far as the sample can tell)."""
     if tuned is None or tuned.l0_target is None or tuned.l0_sample is None:
         return
     if abs(tuned.l0_sample - tuned.l0_target) > max(_L0_TOLERANCE * tuned.l0_target, 1 / tuned.n_sample):

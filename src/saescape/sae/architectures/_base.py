@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,7 +42,7 @@ class Backward:
     extras: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-class Architecture:
+class Architecture(ABC):
     """What an architecture has to offer. Derive from this and add the class to `ARCHITECTURES` for a new one.
 
     Parameters
@@ -68,16 +69,18 @@ class Architecture:
         """Numbers of leading features that reconstruct the row on their own, increasing up to all of them."""
         return (self.n_features,)
 
-    def share_batches(self, communicator: Communicator, batch_size: int) -> None:
+    def share_batches(self, communicator: Communicator, batch_size: int) -> None:  # noqa: B027
         """Take what `select` is given as this process's part of batches of `batch_size` rows."""
 
-    def start(self, parameters: Parameters, pre: torch.Tensor) -> None:
+    def start(self, parameters: Parameters, pre: torch.Tensor) -> None:  # noqa: B027
         """Set biases and extras before training from the pre-activations of a sample (in place)."""
 
     def start_penalty(self, parameters: Parameters) -> float:
-        """Weight of the penalty at which the parameters of `start` are about stationary."""
-        raise NotImplementedError
+        """Weight of the penalty at which the parameters of `start` are about stationary; 0 without a penalty."""
+        del parameters
+        return 0.0
 
+    @abstractmethod
     def select(self, pre: torch.Tensor, learned: dict[str, torch.Tensor]) -> Active:
         """Entries of a training batch that take part in the step, with their pre-activations as values.
 
@@ -88,11 +91,10 @@ class Architecture:
         learned
             What is learned per feature (`b_enc` and the extras; the weights of a finished model have `threshold`).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def infer(self, pre: torch.Tensor, learned: dict[str, torch.Tensor]) -> Active:
         """Codes of new rows (zeros may be among them); the result for a row depends on that row alone."""
-        raise NotImplementedError
 
     def codes(self, active: Active, parameters: Parameters) -> torch.Tensor:
         """Codes of the entries of `select`."""
