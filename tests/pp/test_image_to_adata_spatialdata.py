@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import spatialdata as sd
+from spatialdata.models import Image2DModel, Labels2DModel
+from spatialdata.transformations import Scale
 
 import saescape as sae
-
-sd = pytest.importorskip("spatialdata")
-from spatialdata.models import Image2DModel, Labels2DModel  # noqa: E402
-from spatialdata.transformations import Scale  # noqa: E402
 
 
 def make(image, labels, *, scales=None, factor=1.0):
