@@ -2,22 +2,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import anndata as ad
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from saescape._docs import doc_params
 from saescape._random import as_generator, rng_param
 from saescape._validate import check_integer, check_real
 
+from ._concepts import check_share
+from ._paired_image import image_side
+from ._paired_rna import MODULE_SIZE, Measurement, rna_side
+from ._paired_tree import Tree
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from saescape._typing import FloatArray, IntArray, Rng
-
-_DISPERSION = 0.3
-_MODULE_SIZE = (10, 30)
+    from saescape._typing import Rng
 
 
 @doc_params
@@ -33,6 +33,12 @@ def paired(
     rho: float = 1.0,
     noise: float = 0.1,
     mirror: bool = False,
+    imbalance: float = 0.0,
+    unmatched: float = 0.0,
+    n_batches: int = 1,
+    batch_effect: float = 0.3,
+    dropout: float = 0.0,
+    warp: float = 0.0,
     rng: Rng = 0,
 ) -> tuple[AnnData, AnnData]:
     """Images and RNA of cells of the same kinds, simulated with known truth.
@@ -46,7 +52,8 @@ def paired(
     n_obs
         Cells on the image side.
     n_ref
-        Cells on the RNA side. The first ``min(n_obs, n_ref)`` cells of the image side have a partner there.
+        Cells on the RNA side. The first ``min(n_obs, n_ref)`` cells of the image side have a partner there, unless
+        `imbalance` or `unmatched` takes it away.
     n_programs
         Number of programs; even when `mirror`.
     n_types
@@ -66,6 +73,23 @@ def paired(
     mirror
         Make the programs mirror-symmetric: types come in pairs (0 and 1, 2 and 3, ...) that no distance can tell
         apart, so that the exchange of all pairs is as good an alignment as the truth.
+    imbalance
+        How far the frequencies of the types are reversed on the RNA side: 0 the same, 1 the rarest type is as frequent
+        there as the most frequent one is on the image side. As few RNA cells as possible are exchanged for cells
+        without a partner.
+    unmatched
+        Share of the image cells, in [0, 1), that belong to one more type, which the RNA side lacks. They are drawn at
+        random and have no partner. With `mirror` this type is its own mirror image.
+    n_batches
+        Batches of equal size on the RNA side, drawn at random.
+    batch_effect
+        Standard deviation of the difference, natural logarithm, that a batch makes to the expression of each gene.
+        Without effect for a single batch.
+    dropout
+        Share of the entries of the counts, in [0, 1), that are lost at random.
+    warp
+        Standard deviation of the logarithm of the exponent to which each shared program is raised on the RNA side. The
+        map is monotone and keeps the program's standard deviation; 0 keeps the programs as they are.
     {rng}
 
     Returns
@@ -82,12 +106,18 @@ def paired(
         20 principal components of `.X` and their loadings.
     `adata_ref.var['program']` : :class:`pandas.Series` (dtype `category`)
         Program that drives the gene, or `"none"`.
+    `adata_ref.obs['batch']` : :class:`pandas.Series` (dtype `category`)
+        With `n_batches` above 1: batch of the cell.
+    `adata_ref.varm['batch_offset']` : :class:`numpy.ndarray` (dtype `float32`)
+        With `n_batches` above 1: what each batch adds to the log expression of each gene, `(n_genes, n_batches)`.
     `.obs['cell_type']`, `.obs['gradient']` : :class:`pandas.Series`
         Type and position along its branch, on both sides.
     `.obs['partner']` : :class:`pandas.Series` (dtype `category`)
         Name of the same cell on the other side, or `"none"`.
+    `.obs['matched']` : :class:`pandas.Series` (dtype `bool`)
+        Whether the other side was made with cells of this type: false for the `unmatched` cells only.
     `.obsm['programs']` : :class:`numpy.ndarray` (dtype `float32`)
-        True program activities.
+        True program activities, before the `warp`.
     `.uns['paired']` : :class:`dict`
         The parameters.
 
@@ -106,7 +136,7 @@ def paired(
     n_obs, n_ref = check_integer("n_obs", n_obs, 4), check_integer("n_ref", n_ref, 4)
     n_programs, n_types = check_integer("n_programs", n_programs, 2), check_integer("n_types", n_types, 1)
     n_dims = check_integer("n_dims", n_dims, 2)
-    n_genes = check_integer("n_genes", n_genes, _MODULE_SIZE[0] * n_programs)
+    n_genes = check_integer("n_genes", n_genes, MODULE_SIZE[0] * n_programs)
     if n_positions is not None:
         n_positions = check_integer("n_positions", n_positions, 1)
     rho = check_real("rho", rho, 0.0, 1.0, open_low=False)
@@ -114,6 +144,12 @@ def paired(
     if mirror and (n_programs % 2 or n_types % 2 or n_dims % 2):
         msg = f"`mirror` needs even numbers; found `n_programs` {n_programs}, `n_types` {n_types}, `n_dims` {n_dims}."
         raise ValueError(msg)
+    imbalance = check_real("imbalance", imbalance, 0.0, 1.0, open_low=False)
+    n_batches = check_integer("n_batches", n_batches, 1, n_ref, high_name="n_ref")
+    batch_effect = check_real("batch_effect", batch_effect, open_low=False)
+    warp = check_real("warp", warp, open_low=False)
+    check_share("unmatched", unmatched)
+    check_share("dropout", dropout)
     generator = as_generator(rng)
     params = {
         "n_programs": n_programs,
@@ -121,142 +157,49 @@ def paired(
         "rho": rho,
         "noise": noise,
         "mirror": bool(mirror),
+        "imbalance": imbalance,
+        "unmatched": float(unmatched),
+        "n_batches": n_batches,
+        "batch_effect": batch_effect,
+        "dropout": float(dropout),
+        "warp": warp,
         "rng": rng_param(rng),
     }
+    # what was added later draws from streams of its own, so that the other results stay as they were
+    balance_rng, unmatched_rng, measurement_rng = generator.spawn(3)
 
     n_cells = max(n_obs, n_ref)
-    tree = _Tree(n_types, n_programs, mirror=mirror, rng=generator)
-    cell_type, gradient, programs = tree.cells(n_cells, generator)
-    other = _Tree(n_types, n_programs, mirror=mirror, rng=generator).cells(n_cells, generator)[2]
+    tree = Tree(n_types, n_programs, mirror=mirror, rng=generator)
+    cells = tree.cells(n_cells, generator)
+    private = Tree(n_types, n_programs, mirror=mirror, rng=generator).cells(n_cells, generator).programs
+    of_rna, is_new = tree.rebalanced(cells, imbalance, balance_rng)
+    outside = unmatched_rng.permutation(n_obs)[: round(unmatched * n_obs)]
+    of_image = cells.replace(outside, tree.outsiders(len(outside), unmatched_rng))
+    matched = np.ones(n_cells, dtype=bool)
+    matched[outside] = False
 
     order = generator.permutation(n_ref)
-    image_names = np.array([f"image_{i}" for i in range(n_obs)])
-    rna_names = np.array([f"rna_{i}" for i in range(n_ref)])
-    n_pairs = min(n_obs, n_ref)
+    # the same cells on both sides, by their number
+    paired_up = matched & ~is_new & (np.arange(n_cells) < min(n_obs, n_ref))
     place = np.argsort(order)
-    partner_of_image = np.array(["none"] * n_obs, dtype=object)
-    partner_of_image[:n_pairs] = rna_names[place[:n_pairs]]
-    partner_of_rna = np.array([image_names[i] if i < n_obs else "none" for i in order], dtype=object)
+    partner_of_image = [f"rna_{place[i]}" if paired_up[i] else "none" for i in range(n_obs)]
+    partner_of_rna = [f"image_{i}" if paired_up[i] else "none" for i in order]
 
-    adata = _image_side(programs[:n_obs], n_dims, n_positions, noise, mirror=mirror, rng=generator)
-    adata_ref = _rna_side(programs[order], other[order], n_genes, rho, mirror=mirror, rng=generator)
-    sides = ((adata, np.arange(n_obs), image_names, partner_of_image), (adata_ref, order, rna_names, partner_of_rna))
-    for side, cells, names, partner in sides:
-        side.obs_names = names
-        side.obs["cell_type"] = pd.Categorical([f"type_{c}" for c in cell_type[cells]])
-        side.obs["gradient"] = gradient[cells]
+    adata = image_side(of_image.programs[:n_obs], n_dims, n_positions, noise, mirror=mirror, rng=generator)
+    measurement = Measurement(n_batches, batch_effect, dropout, warp, measurement_rng)
+    adata_ref = rna_side(
+        of_rna.programs[order], private[order], n_genes, rho, measurement, mirror=mirror, rng=generator
+    )
+    sides = (
+        (adata, "image", of_image.take(slice(n_obs)), partner_of_image, matched[:n_obs]),
+        (adata_ref, "rna", of_rna.take(order), partner_of_rna, np.ones(n_ref, dtype=bool)),
+    )
+    for side, name, truth, partner, is_matched in sides:
+        side.obs_names = [f"{name}_{i}" for i in range(side.n_obs)]
+        side.obs["cell_type"] = pd.Categorical([f"type_{c}" for c in truth.cell_type])
+        side.obs["gradient"] = truth.gradient
         side.obs["partner"] = pd.Categorical(partner)
-        side.obsm["programs"] = programs[cells].astype(np.float32)
+        side.obs["matched"] = is_matched
+        side.obsm["programs"] = truth.programs.astype(np.float32)
         side.uns["paired"] = dict(params)
     return adata, adata_ref
-
-
-class _Tree:
-    """Cell types as branches of a tree: where each starts in program space and how it goes on."""
-
-    def __init__(self, n_types: int, n_programs: int, *, mirror: bool, rng: np.random.Generator) -> None:
-        on = rng.random((n_types, n_programs)) < 0.25
-        # each type changes something, and no two branches are equally long
-        on[np.arange(n_types), rng.integers(n_programs, size=n_types)] = True
-        self.change = on * rng.gamma(3.0, 1 / 3, on.shape) * rng.uniform(0.6, 1.6, (n_types, 1))
-        self.frequency = 0.75 ** np.arange(n_types)
-        # what all cells have in common
-        root = (rng.random(n_programs) < 0.4) * rng.gamma(3.0, 1 / 3, n_programs)
-        # two branches leave the root, the others the end of an earlier one
-        parent = np.array([-1 if c < 2 else int(rng.integers(c)) for c in range(n_types)])
-        if mirror:
-            # each odd type is its even partner with the two halves of the programs exchanged
-            half = n_programs // 2
-            self.change[1::2] = np.concatenate([self.change[::2, half:], self.change[::2, :half]], 1)
-            self.frequency[1::2] = self.frequency[::2]
-            root[half:] = root[:half]
-            parent[2::2] = parent[2::2] // 2 * 2
-            parent[3::2] = parent[2::2] + 1
-        self.frequency = self.frequency / self.frequency.sum()
-        self.start = np.tile(root, (n_types, 1))
-        for c in range(2, n_types):
-            self.start[c] = self.start[parent[c]] + self.change[parent[c]]
-
-    def cells(self, n: int, rng: np.random.Generator) -> tuple[IntArray, FloatArray, FloatArray]:
-        """Types, positions along the branches and program activities of `n` cells."""
-        cell_type = rng.choice(len(self.frequency), n, p=self.frequency)
-        position = rng.random(n)
-        mean = self.start[cell_type] + position[:, None] * self.change[cell_type]
-        return cell_type, position, mean * rng.lognormal(0, 0.2, mean.shape)
-
-
-def _image_side(
-    programs: FloatArray, n_dims: int, n_positions: int | None, noise: float, *, mirror: bool, rng: np.random.Generator
-) -> AnnData:
-    n, n_programs = programs.shape
-    dictionary = rng.normal(size=(n_programs, n_dims))
-    if mirror:
-        # partners are mirror images: the reflection exchanges them and keeps all distances
-        half = n_programs // 2
-        reflection = np.where(np.arange(n_dims) < n_dims // 2, 1.0, -1.0)
-        dictionary[half:] = dictionary[:half] * reflection
-    dictionary /= np.linalg.norm(dictionary, axis=1, keepdims=True)
-    scale = noise * float(np.sqrt((programs @ dictionary).var(0).mean()))
-    tokens = None
-    if n_positions is None:
-        embedding = programs @ dictionary + scale * rng.normal(size=(n, n_dims))
-    else:
-        # a program is on in some tokens only, with the cell's activity as its mean
-        on = rng.random((n, n_positions, n_programs)) < 0.15
-        codes = on * rng.gamma(3.0, 1 / 3, on.shape) * programs[:, None] / 0.15
-        tokens = codes @ dictionary + scale * np.sqrt(n_positions) * rng.normal(size=(n, n_positions, n_dims))
-        embedding = tokens.mean(1)
-    adata = ad.AnnData(embedding.astype(np.float32))
-    adata.var_names = [f"image_{i}" for i in range(n_dims)]
-    adata.obsm["X_image"] = adata.X.copy()
-    if tokens is not None:
-        adata.obsm["tokens"] = tokens.astype(np.float32)
-    return adata
-
-
-def _rna_side(
-    shared: FloatArray, private: FloatArray, n_genes: int, rho: float, *, mirror: bool, rng: np.random.Generator
-) -> AnnData:
-    n, n_programs = shared.shape
-    half = n_programs // 2
-    high = min(_MODULE_SIZE[1], n_genes // n_programs)
-    size = rng.integers(_MODULE_SIZE[0], high + 1, n_programs)
-    loading = rng.gamma(4.0, 0.25, (n_programs, high))
-    private_of = rng.permutation(n_programs)
-    if mirror:
-        size[half:], loading[half:] = size[:half], loading[:half]
-        private_of = np.arange(n_programs)
-    program = np.repeat(np.arange(n_programs), size)
-    strength = np.concatenate([loading[k, : size[k]] for k in range(n_programs)])
-    baseline = rng.normal(-1.0, 0.7, n_genes)
-    if mirror:
-        first = int(size[:half].sum())
-        baseline[first : 2 * first] = baseline[:first]
-    # variances add up: a share rho of the variation is shared
-    activity: FloatArray = np.sqrt(rho) * shared + np.sqrt(1 - rho) * private[:, private_of]
-    # rates are linear in the activities: their logarithms saturate as measured ones do
-    rate = np.tile(np.exp(baseline), (n, 1))
-    rate[:, : len(program)] *= 0.1 + 3 * activity[:, program] * strength
-    depth = rng.lognormal(np.log(4.0 * n_genes), 0.3, (n, 1))
-    mean = rate / rate.sum(1, keepdims=True) * depth
-    counts = rng.poisson(mean * rng.gamma(1 / _DISPERSION, _DISPERSION, mean.shape))
-
-    adata = ad.AnnData(sparse.csr_matrix(counts.astype(np.float32)))
-    adata.var_names = [f"gene_{i}" for i in range(n_genes)]
-    names = np.full(n_genes, "none", dtype=object)
-    names[: len(program)] = [f"program_{k}" for k in program]
-    adata.var["program"] = pd.Categorical(names)
-    adata.layers["counts"] = adata.X.copy()
-    total = np.maximum(np.asarray(adata.X.sum(1)), 1)
-    adata.X = sparse.csr_matrix(np.log1p(adata.X.toarray() * (1e4 / total)))
-    adata.obsm["X_pca"], adata.varm["PCs"] = _pca(adata.X.toarray(), min(20, n - 1))
-    return adata
-
-
-def _pca(x: FloatArray, n_components: int) -> tuple[FloatArray, FloatArray]:
-    """Scores and loadings, the largest loading of each component positive."""
-    centred = x - x.mean(0)
-    left, size, right = np.linalg.svd(centred, full_matrices=False)
-    left, size, right = left[:, :n_components], size[:n_components], right[:n_components]
-    sign = np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])
-    return (left * size * sign).astype(np.float32), (right.T * sign).astype(np.float32)
