@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy.stats import kstest
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import NearestNeighbors
@@ -79,6 +81,51 @@ def test_linear_ceiling_of_superposition():
     assert r2_linear(adata.X, adata.obsm["concepts"]) == pytest.approx(20 / 60, abs=0.06)
 
 
+def test_r2_null_of_permutations(global_state):
+    x = cloud(120)
+    score, info = r2_linear(x, cloud(120, 2, seed=1), n_perms=199, return_info=True)
+    assert info["null"].shape == (199,)
+    # fitting d coefficients to nothing costs about d / n on rows that were not seen, of which 4/5 are trained on
+    assert info["null"].mean() == pytest.approx(-5 / 96, abs=0.02)
+    assert info["pvalue"] > 0.02
+    assert info["pvalue"] == (1 + (info["null"] >= score).sum()) / 200
+    z = np.column_stack([x[:, 0] + cloud(120, 1, seed=2)[:, 0], np.ones(120), cloud(120, 1, seed=3)[:, 0]])
+    score, info = r2_linear(x, z, n_perms=199, return_info=True)
+    assert info["pvalue"] == 1 / 200
+    assert np.isnan(info["r2"][1])
+    assert np.nanmean(info["r2"]) == pytest.approx(score)
+    assert info["r2"][0] > 0.3 > info["r2"][2]
+    np.testing.assert_array_equal(r2_linear(x, z, n_perms=199, return_info=True)[1]["null"], info["null"])
+    assert r2_linear(x, z) == score
+    assert np.isnan(r2_linear(x, z, return_info=True)[1]["pvalue"])
+
+
+def test_r2_null_within_groups():
+    # donors differ in both, and cells of a donor have nothing in common
+    donor = np.repeat(np.arange(10), 15)
+    level = np.linspace(-3, 3, 10)[donor][:, None]
+    pvalues = []
+    for seed in range(60):
+        x, z = cloud(150, 3, seed=seed) + level, cloud(150, 1, seed=1_000 + seed) + level
+        score, info = r2_linear(x, z, donor, n_perms=19, return_info=True)
+        pvalues.append(info["pvalue"])
+        assert score > 0.5
+    assert kstest(pvalues, "uniform").pvalue > 0.01
+    # permuted freely, the difference of donors would count as prediction
+    assert r2_linear(x, z, n_perms=99, return_info=True)[1]["pvalue"] == 0.01
+    assert r2_linear(x, z + 2 * (x[:, :1] - level), donor, n_perms=99, return_info=True)[1]["pvalue"] == 0.01
+    # what is constant within groups cannot be told from the groups
+    assert r2_linear(x, level, donor, n_perms=19, return_info=True)[1]["pvalue"] == 1
+
+
+def test_r2_pvalues_are_uniform_under_the_null():
+    pvalues = [
+        r2_linear(cloud(40, 3, seed=i), cloud(40, 1, seed=1_000 + i), n_perms=39, return_info=True)[1]["pvalue"]
+        for i in range(150)
+    ]
+    assert kstest(pvalues, "uniform").pvalue > 0.01
+
+
 def test_recall_equals_scikit_learn_and_chance():
     x, y = cloud(80), cloud(80, 3, seed=1) + 0.5 * cloud(80)[:, :3]
     neighbours = [NearestNeighbors(n_neighbors=7).fit(a).kneighbors(return_distance=False) for a in (x, y)]
@@ -87,6 +134,15 @@ def test_recall_equals_scikit_learn_and_chance():
     unrelated = np.mean([knn_recall(cloud(100, seed=2 * i), cloud(100, seed=2 * i + 1), 10) for i in range(10)])
     assert unrelated == pytest.approx(10 / 99, abs=0.015)
     assert knn_recall(x, y, 79) == 1
+
+
+def test_recall_of_sparse_codes():
+    codes = np.maximum(cloud(90, 30), 0) * (cloud(90, 30, seed=1) > 0)
+    assert knn_recall(sparse.csc_matrix(codes), cloud(90), 8) == pytest.approx(knn_recall(codes, cloud(90), 8))
+    assert knn_recall(cloud(90), sparse.csr_array(codes), 8) == pytest.approx(knn_recall(cloud(90), codes, 8))
+    codes[3, 4] = np.inf
+    with pytest.raises(ValueError, match="`y` has 1 non-finite"):
+        knn_recall(cloud(90), sparse.csr_matrix(codes))
 
 
 def centred_kernel_alignment(x, y):
@@ -111,6 +167,22 @@ def test_cka_equals_the_kernel_form():
     k, l_ = x @ x.T, y @ y.T
     expected = unbiased_hsic(k, l_) / np.sqrt(unbiased_hsic(k, k) * unbiased_hsic(l_, l_))
     assert cka(x + 3, y, debiased=True) == pytest.approx(expected)
+    # one dimension each: the squared correlation
+    assert cka(x[:, :1], y[:, :1]) == pytest.approx(np.corrcoef(x[:, 0], y[:, 0])[0, 1] ** 2)
+    # more dimensions than rows goes through the other product
+    wide = np.concatenate([x, cloud(30, 90, seed=2)], 1)
+    assert cka(wide, wide[:, 4:]) == pytest.approx(centred_kernel_alignment(wide, wide[:, 4:]))
+    k, l_ = wide @ wide.T, wide[:, 4:] @ wide[:, 4:].T
+    expected = unbiased_hsic(k, l_) / np.sqrt(unbiased_hsic(k, k) * unbiased_hsic(l_, l_))
+    assert cka(wide, wide[:, 4:], debiased=True) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("n", "d", "e"), [(40, 200, 200), (60, 20, 50), (500, 30, 30)])
+def test_cka_of_independent_data(n, d, e):
+    pairs = [(cloud(n, d, seed=2 * i), cloud(n, e, seed=2 * i + 1)) for i in range(10)]
+    expected = np.sqrt(d * e / ((n + d) * (n + e)))
+    assert np.mean([cka(x, y) for x, y in pairs]) == pytest.approx(expected, rel=0.05)
+    assert np.mean([cka(x, y, debiased=True) for x, y in pairs]) == pytest.approx(0, abs=0.03)
 
 
 def test_cka_of_unrelated_wide_data():
@@ -144,6 +216,7 @@ def test_inputs_are_not_changed():
         (lambda x: cka(x[:3], x[:3], debiased=True), "at least 4 rows"),
         (lambda x: r2_linear(x, np.ones((60, 1))), "`z` has no variance"),
         (lambda x: r2_linear(x, x, np.zeros(60)), "`groups` must have .* two groups, found 60 and 1"),
+        (lambda x: r2_linear(x, x, n_perms=-1), "`n_perms` must be at least 0"),
         (lambda x: r2_linear(x, x, [0, 1]), "one entry per row \\(60\\)"),
     ],
 )

@@ -11,6 +11,7 @@ from ._label_transfer_accuracy import label_transfer_accuracy
 from ._mcc import mcc
 from ._mmcs import mmcs
 from ._participation_ratio import participation_ratio
+from ._pw_mcc import pw_mcc
 from ._r2_linear import r2_linear
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "mcc",
     "mmcs",
     "participation_ratio",
+    "pw_mcc",
     "r2_linear",
 ]

@@ -20,15 +20,14 @@ def cka(x: FloatArray, y: FloatArray, *, debiased: bool = False) -> float:
     y
         The same rows in the other representation `(n, e)`.
     debiased
-        Use the unbiased estimator of the Hilbert-Schmidt independence criterion (at least four rows). The plain one
-        tends to 1 for unrelated data when there are more dimensions than rows; the debiased one is about 0 there and
-        can be negative.
+        Use the unbiased estimator of the Hilbert-Schmidt independence criterion (at least four rows), which is about 0
+        for unrelated data and can be negative. The plain one is not: see below.
 
     Returns
     -------
-    :math:`\lVert Y^T X \rVert_F^2 / (\lVert X^T X \rVert_F \lVert Y^T Y \rVert_F)` of centred data, between 0 and 1,
-    computed from features without any matrix of rows by rows; NaN when the debiased norm of a representation is not
-    positive.
+    :math:`\lVert Y^T X \rVert_F^2 / (\lVert X^T X \rVert_F \lVert Y^T Y \rVert_F)` of centred data, between 0 and 1;
+    NaN when the debiased norm of a representation is not positive. Computed from features, or from rows where these are
+    fewer.
 
     Raises
     ------
@@ -40,6 +39,9 @@ def cka(x: FloatArray, y: FloatArray, *, debiased: bool = False) -> float:
     Kornblith et al. (2019), Similarity of neural network representations revisited, equation 4. Debiased: Song et al.
     (2012), Feature selection via dependence maximization, equation 5, as used by Nguyen, Raghu & Kornblith (2021),
     equation 3.
+
+    By chance, for independent isotropic data, the plain form is about :math:`\sqrt{de / ((n + d)(n + e))}`: near 1 with
+    more dimensions than rows.
 
     Examples
     --------
@@ -65,13 +67,15 @@ def cka(x: FloatArray, y: FloatArray, *, debiased: bool = False) -> float:
 
 
 def _hsic(x: FloatArray, y: FloatArray) -> float:
+    if len(x) ** 2 < x.shape[1] * y.shape[1]:
+        return float(np.sum((x @ x.T) * (y @ y.T)))
     return float(np.square(x.T @ y).sum())
 
 
 def _debiased_hsic(x: FloatArray, y: FloatArray) -> float:
-    """HSIC_1 for linear kernels with zero diagonals, from features only; without the factor ``1 / (n (n - 3))``."""
+    """HSIC_1 for linear kernels with zero diagonals; without the factor ``1 / (n (n - 3))``."""
     n = len(x)
     diag_x, diag_y = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
     rows_x, rows_y = x @ x.sum(0) - diag_x, y @ y.sum(0) - diag_y
-    trace = np.square(x.T @ y).sum() - diag_x @ diag_y
+    trace = _hsic(x, y) - diag_x @ diag_y
     return float(trace + rows_x.sum() * rows_y.sum() / ((n - 1) * (n - 2)) - 2 * (rows_x @ rows_y) / (n - 2))

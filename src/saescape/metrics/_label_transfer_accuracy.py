@@ -38,6 +38,10 @@ def label_transfer_accuracy(
     ValueError
         If the lengths differ or no label is known.
 
+    Notes
+    -----
+    Brodersen et al. (2010), The balanced accuracy and its posterior distribution, for any number of classes.
+
     Examples
     --------
     >>> import saescape as sae

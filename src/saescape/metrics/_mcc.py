@@ -10,6 +10,8 @@ from saescape._docs import doc_params
 from saescape._random import as_generator
 from saescape._validate import check_finite, check_integer
 
+from ._null import upper_pvalue
+
 if TYPE_CHECKING:
     from saescape._typing import FloatArray, Rng
 
@@ -114,8 +116,7 @@ def mcc(
             for _ in range(n_perms)
         ]
     )
-    pvalue = float((1 + (null >= score).sum()) / (1 + n_perms)) if n_perms else float("nan")
-    return score, {"pairs": pairs, "correlations": correlations, "null": null, "pvalue": pvalue}
+    return score, {"pairs": pairs, "correlations": correlations, "null": null, "pvalue": upper_pvalue(score, null)}
 
 
 def _prepare(codes: Any, name: str) -> sparse.csr_matrix | np.ndarray:

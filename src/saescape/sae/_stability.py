@@ -27,7 +27,7 @@ def matched_cosines(first: FloatArray, second: FloatArray) -> FloatArray:
     -----
     Pairing by the Hungarian method, one to one: a direction that one dictionary holds many times is found once.
     """
-    cosines = _unit(first) @ _unit(second).T
+    cosines = unit_rows(first) @ unit_rows(second).T
     rows, columns = linear_sum_assignment(cosines, maximize=True)
     # two empty dictionaries agree on nothing
     matched = np.zeros(max(1, *cosines.shape))
@@ -46,6 +46,7 @@ def random_rows(n: int, factor: FloatArray, rng: np.random.Generator) -> FloatAr
     return rng.standard_normal((n, len(factor))) @ factor
 
 
-def _unit(rows: FloatArray) -> FloatArray:
+def unit_rows(rows: FloatArray) -> FloatArray:
+    """Rows of length 1; rows of zeros stay zero."""
     rows = np.asarray(rows, dtype=np.float64)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(float).tiny)
