@@ -8,8 +8,8 @@ from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 
 import saescape as sae
-from saescape.datasets._paired_rna import _warped
-from saescape.datasets._paired_tree import Tree
+from saescape.simulation._paired_rna import _warped
+from saescape.simulation._paired_tree import Tree
 
 GOLDEN = [583.7174682617188, 648.2647945974022, 28.102638639184885, 201253.0, 872.9847905398346, 38.728326624379896]
 GOLDEN_MIRROR = [

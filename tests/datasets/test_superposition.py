@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 import saescape as sae
-from saescape.datasets._concepts import CHILD_PROBABILITY, firing, present
+from saescape.simulation._firing import CHILD_PROBABILITY, firing, present
 
 
 def test_tokens_are_concepts_times_dictionary():

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
     import pandas as pd
 
 DATA = Path(__file__).parent / "data"
@@ -17,20 +20,20 @@ class ImageFields:
     Attributes
     ----------
     images
-        Path of each field's image, by field name.
+        Each field's image or the path of it, by field name.
     channel_names
         Names of the channels.
     obs
         One row per field (index: field name): plate, well and so on.
     labels
-        Path of each field's mask, by field name; None when there is none.
+        Each field's mask or the path of it, by field name; None when there is none.
     boxes
         One row per annotated object: `field`, `cell_type`, `x`, `y` (centre), `width`, `height` in pixels;
         None when there are none.
     """
 
-    images: dict[str, Path]
+    images: Mapping[str, Path | np.ndarray]
     channel_names: list[str]
     obs: pd.DataFrame
-    labels: dict[str, Path] | None = None
+    labels: Mapping[str, Path | np.ndarray] | None = None
     boxes: pd.DataFrame | None = None

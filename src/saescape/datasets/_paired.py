@@ -8,11 +8,10 @@ import pandas as pd
 from saescape._docs import doc_params
 from saescape._random import as_generator, rng_param
 from saescape._validate import check_integer, check_real
-
-from ._concepts import check_share
-from ._paired_image import image_side
-from ._paired_rna import MODULE_SIZE, Measurement, rna_side
-from ._paired_tree import Tree
+from saescape.simulation._firing import check_share
+from saescape.simulation._paired_image import image_side
+from saescape.simulation._paired_rna import MODULE_SIZE, Measurement, rna_side
+from saescape.simulation._paired_tree import Tree
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -11,8 +11,7 @@ from scipy import sparse
 from saescape._docs import doc_params
 from saescape._random import as_generator, rng_param
 from saescape._validate import check_integer, check_real
-
-from ._program_ceilings import SHIFT_SD, linear_ceilings
+from saescape.simulation._program_ceilings import SHIFT_SD, linear_ceilings
 
 if TYPE_CHECKING:
     from saescape._typing import FloatArray, Rng

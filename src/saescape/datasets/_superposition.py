@@ -11,10 +11,9 @@ from saescape._docs import doc_params
 from saescape._keys import TOKENS
 from saescape._random import as_generator, rng_param
 from saescape._validate import check_integer, check_real
-
-from ._concepts import check_firing, check_share, firing, present
-from ._design import check_design, latent_design, phenotype
-from ._dictionary import unit_dictionary
+from saescape.simulation._design import check_design, latent_design, phenotype
+from saescape.simulation._dictionary import unit_dictionary
+from saescape.simulation._firing import check_firing, check_share, firing, present
 
 if TYPE_CHECKING:
     from saescape._typing import Rng

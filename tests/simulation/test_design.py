@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saescape.datasets._design import latent_design, phenotype
+from saescape.simulation._design import latent_design, phenotype
 
 
 def _design(n_obs=4000, n_concepts=60, *, seed=0, **kwargs):
