@@ -29,7 +29,18 @@ def slots(adata: ad.AnnData) -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("tool", ["sae_fit", "sae_sweep", "sae_transform", "superposition_score", "gw_map"])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        "sae_fit",
+        "sae_sweep",
+        "sae_transform",
+        "superposition_score",
+        "compare_representations",
+        "gw_map",
+        "gw_transfer",
+    ],
+)
 def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
     reference = pbmc[::2].copy()
     if tool not in {"sae_fit", "sae_sweep"}:
@@ -48,17 +59,26 @@ def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
             sae.tl.sae_transform(target, pbmc)
         case "superposition_score":
             sae.tl.superposition_score(target, n_pairs=500, n_perms=5)
+        case "compare_representations":
+            quick = {"n_neighbors": 5, "n_perms": 5, "baselines": False, "show_progress_bar": False}
+            sae.tl.compare_representations(target, ["X_pca", "X_sae"], "n_genes", **quick)
         case "gw_map":
             small, other = pbmc[:60].copy(), reference[:50].copy()
             target, before = small, slots(small)
             sae.tl.gw_map(small, other, obs="bulk_labels", n_starts=2, n_nulls=2, show_progress_bar=False)
+        case "gw_transfer":
+            target, other = pbmc[:60].copy(), reference[:50].copy()
+            sae.tl.gw_map(target, other, n_starts=2, n_nulls=0, show_progress_bar=False)
+            before = slots(target)
+            sae.tl.gw_transfer(target, other, obs="bulk_labels", var_names="CD79A", obsm="X_umap")
     new = written_slots(target, before)
     assert new
     documented = (ROOT / "docs" / "outputs.md").read_text()
     # `['X_sae' | key_added]` in docstrings stands for the default and the explicit name
     docstring = re.sub(r'"\s*\|[^\]]*\]', '"]', getattr(sae.tl, tool).__doc__.replace("'", '"'))
-    documented, docstring = (re.sub(r"\{+column\}+", "bulk_labels", text) for text in (documented, docstring))
-    results = [target.uns[slot.split('"')[1]] for slot in new if slot.startswith("uns")]
+    for name, value in (("column", "bulk_labels"), ("name", "X_umap")):
+        documented, docstring = (re.sub(rf"\{{+{name}\}}+", value, text) for text in (documented, docstring))
+    results = [target.uns[slot.split('"')[1]] for slot in new if slot.startswith("uns") and "_colors" not in slot]
     for key in {key for result in results for key in result}:
         assert f"`{key}`" in documented, f"outputs.md does not name {key!r}"
     for slot in new:

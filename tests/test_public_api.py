@@ -16,8 +16,16 @@ ROOT = Path(__file__).parents[1]
 
 # a snapshot: a change here is a change of the public API and belongs into the CHANGELOG
 PUBLIC = {
-    "datasets": ["blood_smear", "nf1_cell_painting", "paired", "superposition", "visium_brain_crop"],
-    "get": ["coupling_df", "crops", "features", "sae"],
+    "datasets": [
+        "blood_smear",
+        "neurons",
+        "nf1_cell_painting",
+        "paired",
+        "programs",
+        "superposition",
+        "visium_brain_crop",
+    ],
+    "get": ["coupling_df", "crops", "features", "gw_expression", "sae"],
     "metrics": [
         "cka",
         "dead_fraction",
@@ -27,15 +35,26 @@ PUBLIC = {
         "knn_recall",
         "l0",
         "label_transfer_accuracy",
+        "local_sd_ratio",
         "mcc",
         "mmcs",
+        "morans_i",
         "participation_ratio",
+        "pw_mcc",
         "r2_linear",
     ],
     "models": ["SparseAutoencoder"],
-    "pl": ["features", "gw_coupling", "sae_sweep", "superposition", "top_crops", "training"],
+    "pl": ["features", "gw_coupling", "representations", "sae_sweep", "superposition", "top_crops", "training"],
     "pp": ["image_to_adata"],
-    "tl": ["gw_map", "sae_fit", "sae_sweep", "sae_transform", "superposition_score"],
+    "tl": [
+        "compare_representations",
+        "gw_map",
+        "gw_transfer",
+        "sae_fit",
+        "sae_sweep",
+        "sae_transform",
+        "superposition_score",
+    ],
 }
 FUNCTIONS = [(module, name) for module, names in PUBLIC.items() for name in names]
 SHELLS = [(module, name) for module, name in FUNCTIONS if module in {"tl", "pl", "pp", "get"}]

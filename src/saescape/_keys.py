@@ -71,6 +71,46 @@ def gw_keys(key: str | None = None) -> GwKeys:
     )
 
 
+@dataclass(frozen=True)
+class GwTransferKeys:
+    """Slots of what was carried over through a coupling."""
+
+    uns: str
+    expression: str
+    prefix: str
+
+    def obs(self, column: str) -> str:
+        """Column of labels or means."""
+        return f"{self.prefix}_{column}"
+
+    def prob(self, column: str) -> str:
+        """Column with the probability of a label."""
+        return f"{self.prefix}_{column}_prob"
+
+    def sd(self, column: str) -> str:
+        """Column with the SD of a number."""
+        return f"{self.prefix}_{column}_sd"
+
+    def colors(self, column: str) -> str:
+        """Colors of the labels, where scanpy looks for them."""
+        return f"{self.prefix}_{column}_colors"
+
+    def obsm(self, name: str) -> str:
+        """Barycentric projection of another array."""
+        return f"{self.prefix}_{name}"
+
+
+def gw_transfer_keys(key: str | None = None, key_added: str | None = None) -> GwTransferKeys:
+    """Slots of `tl.gw_transfer`: those of the coupling `key`, unless `key_added` names others."""
+    prefix = key_added if key_added is not None else key if key is not None else "gw"
+    return GwTransferKeys(uns=f"{prefix}_transfer", expression=f"{prefix}_expression", prefix=prefix)
+
+
 def sae_sweep_key(key: str | None = None) -> str:
     """Slot of `tl.sae_sweep` in `uns`."""
     return "sae_sweep" if key is None else key
+
+
+def representations_key(key: str | None = None) -> str:
+    """Slot of `tl.compare_representations` in `uns`."""
+    return "compare_representations" if key is None else key

@@ -26,9 +26,12 @@ _MAKERS = {
     "spatial": "`sae.pp.image_to_adata(...)`",
     "image_to_adata": "`sae.pp.image_to_adata(...)`",
     "superposition_score": "`sae.tl.superposition_score(adata)`",
+    "compare_representations": "`sae.tl.compare_representations(adata, use_reps, obs_keys)`",
     "gw_map": "`sae.tl.gw_map(adata, adata_ref)`",
     "gw_coupling": "`sae.tl.gw_map(adata, adata_ref)`",
     "X_gw": "`sae.tl.gw_map(adata, adata_ref)`",
+    "gw_expression": "`sae.tl.gw_transfer(adata, adata_ref, var_names=[...])`",
+    "gw_transfer": "`sae.tl.gw_transfer(adata, adata_ref, obs=...)`",
 }
 
 
@@ -80,6 +83,21 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     if value not in choices:
         msg = f"`{name}` must be one of {choices}, found {value!r}."
         raise ValueError(msg)
+
+
+def string_list(name: str, value: Any) -> list[str]:
+    """One string, several or None as a list; raise for other types and for strings given twice."""
+    values = [] if value is None else [value] if isinstance(value, str) else list(value)
+    wrong = next((item for item in values if not isinstance(item, str)), None)
+    if wrong is not None:
+        msg = f"`{name}` must be a string or several, found {wrong!r} of type {type(wrong).__name__}."
+        raise TypeError(msg)
+    values = [str(item) for item in values]
+    if len(set(values)) < len(values):
+        repeated = next(item for i, item in enumerate(values) if item in values[:i])
+        msg = f"`{name}` names {repeated!r} twice."
+        raise ValueError(msg)
+    return values
 
 
 def check_integer(name: str, value: Any, low: int = 1, high: int | None = None, *, high_name: str | None = None) -> int:

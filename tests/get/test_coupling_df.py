@@ -39,6 +39,15 @@ def test_order_of_the_reference_does_not_matter(coupled):
     )
 
 
+def test_after_a_round_trip_through_zarr(coupled, tmp_path):
+    adata, adata_ref = coupled
+    adata.write_zarr(tmp_path / "adata.zarr")
+    pd.testing.assert_frame_equal(
+        sae.get.coupling_df(ad.read_zarr(tmp_path / "adata.zarr"), adata_ref, "kind", "type"),
+        sae.get.coupling_df(adata, adata_ref, "kind", "type"),
+    )
+
+
 def test_cells_without_label_are_left_out(coupled):
     adata, adata_ref = coupled
     adata.obs["kind"] = pd.Categorical(["a", None, "b"])

@@ -36,6 +36,18 @@ def test_axes_show_what_was_computed(n_concepts):
     ax.figure.canvas.draw()
 
 
+def test_the_null_of_features_coded_again_is_drawn_where_there_is_one():
+    adata = sae.datasets.superposition(60, n_positions=4, n_dims=8, n_concepts=12)
+    sae.tl.sae_fit(adata, 16, use_rep="tokens", k=2, max_epochs=2, show_progress_bar=False)
+    sae.tl.superposition_score(adata, n_pairs=200, n_perms=7)
+    ax = sae.pl.superposition(adata, show=False)
+    values = adata.uns["superposition_score"]["null"]["reencoded"]["values"]
+    assert any(np.array_equal(line.get_xdata(), values) for line in ax.lines)
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert len(labels) == 5
+    assert labels[1].startswith("permuted, coded again")
+
+
 def test_given_axes_are_used(monkeypatch):
     adata = scored(n_concepts=12)
     _, ax = plt.subplots()

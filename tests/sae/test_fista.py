@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import Lasso
 
 from saescape.sae._fista import duality_gap, fista
@@ -132,29 +131,3 @@ def test_zero_rows_zero_atoms_duplicates_and_one_dimension(problem):
     torch.testing.assert_close(codes[:, 0] + codes[:, M], single[:, 0], atol=1e-4, rtol=0)
     line = solve(torch.tensor([[2.0], [-1.0], [0.05]]).double(), torch.tensor([[1.0]]).double(), 0.1)
     torch.testing.assert_close(line, torch.tensor([[1.9], [0.0], [0.0]]).double(), atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize(
-    ("n", "d", "k", "mcc", "f1", "l0", "fvu"),
-    [
-        (100, 47, 10, 0.986, 0.855, 10.4, 0.035),
-        (16, 8, 3, 0.926, 0.773, 3.3, 0.037),
-        (64, 32, 3, 0.994, 0.93, 2.7, 0.031),
-    ],
-)
-def test_recovery_with_the_true_dictionary(n, d, k, mcc, f1, l0, fvu):
-    """Published setting of compositional sparse coding: uniform magnitudes, penalty .1, 100 iterations."""
-    rng = np.random.default_rng(0)
-    atoms = unit_rows(n, d, rng).float()
-    z = np.zeros((1_500, n))
-    np.put_along_axis(z, rng.random(z.shape).argsort(1)[:, :k], rng.random((len(z), k)), 1)
-    x = torch.from_numpy(z).float() @ atoms
-    codes = fista(x, atoms, 0.1, lipschitz=lipschitz(atoms), tol=0, max_iter=100).codes
-    found, true = codes.numpy() > 1e-4, z > 0
-    correlation = np.abs(np.corrcoef(codes.numpy().T, z.T)[:n, n:])
-    rows, cols = linear_sum_assignment(-correlation)
-    assert correlation[rows, cols].mean() == pytest.approx(mcc, abs=0.02)
-    assert 2 * (found & true).sum() / (found.sum() + true.sum()) == pytest.approx(f1, abs=0.03)
-    assert found.sum(1).mean() == pytest.approx(l0, abs=0.2)
-    error = (x - codes @ atoms).square().sum() / (x - x.mean(0)).square().sum()
-    assert float(error) == pytest.approx(fvu, abs=0.005)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from ._coupling_df import coupling_df
 from ._crops import crops
 from ._features import features
+from ._gw_expression import gw_expression
 from ._sae import sae
 
-__all__ = ["coupling_df", "crops", "features", "sae"]
+__all__ = ["coupling_df", "crops", "features", "gw_expression", "sae"]

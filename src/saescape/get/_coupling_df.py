@@ -2,13 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from saescape._docs import doc_params
-from saescape._keys import gw_keys
 from saescape._validate import check_adata, require_key
+from saescape.coupling._stored import stored_coupling
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,22 +64,9 @@ def coupling_df(
     """
     check_adata(adata)
     check_adata(adata_ref, "adata_ref")
-    keys = gw_keys(key)
-    stored = require_key(adata, "uns", keys.uns, argument=None if key is None else "key")
-    coupling = sparse.csr_matrix(require_key(adata, "obsm", keys.coupling))
     rows = _indicator(adata, groupby, "groupby", "adata")
     columns = _indicator(adata_ref, groupby_ref, "groupby_ref", "adata_ref")
-
-    names = pd.Index(np.asarray(stored["ref_names"], dtype=str))
-    place = adata_ref.obs_names.get_indexer(names) if adata_ref.obs_names.is_unique else np.array([-1])
-    if len(names) != coupling.shape[1] or (place < 0).any():
-        missing = int(np.sum(~names.isin(adata_ref.obs_names)))
-        msg = (
-            f"`adata_ref` must hold the {coupling.shape[1]} cells that `adata.obsm[{keys.coupling!r}]` was computed "
-            f"with, under unique names; {missing} are missing."
-        )
-        raise ValueError(msg)
-    mass = rows.to_numpy().T @ (coupling @ columns.to_numpy()[place])
+    mass = rows.to_numpy().T @ (stored_coupling(adata, adata_ref, key).plan @ columns.to_numpy())
     df = pd.DataFrame(mass, index=rows.columns, columns=columns.columns)
     df.index.name, df.columns.name = groupby, groupby_ref
     if normalize:

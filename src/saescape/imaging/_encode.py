@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from saescape._logging import logg
+from saescape._memory import available_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -163,16 +162,3 @@ def _allocate_tokens(n_obs: int, encoded: torch.Tensor) -> np.ndarray:
         )
         raise MemoryError(msg)
     return np.empty(shape, dtype=np.float32)
-
-
-def available_memory() -> int | None:
-    """Bytes of memory that can be taken now (Linux), or that the machine has; None where the system does not tell."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None

@@ -8,8 +8,10 @@ from ._fvu import fvu
 from ._knn_recall import knn_recall
 from ._l0 import l0
 from ._label_transfer_accuracy import label_transfer_accuracy
+from ._local_sd_ratio import local_sd_ratio
 from ._mcc import mcc
 from ._mmcs import mmcs
+from ._morans_i import morans_i
 from ._participation_ratio import participation_ratio
 from ._pw_mcc import pw_mcc
 from ._r2_linear import r2_linear
@@ -23,8 +25,10 @@ __all__ = [
     "knn_recall",
     "l0",
     "label_transfer_accuracy",
+    "local_sd_ratio",
     "mcc",
     "mmcs",
+    "morans_i",
     "participation_ratio",
     "pw_mcc",
     "r2_linear",

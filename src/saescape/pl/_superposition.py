@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-_MEASURED, _NULLS = "#c1272d", {"usage": "#4878a8", "assignment": "#c8a45c"}
-_LABELS = {"usage": "activations permuted", "assignment": "decoder rows dealt"}
+_MEASURED, _NULLS = "#c1272d", {"usage": "#4878a8", "reencoded": "#6a9f58", "assignment": "#c8a45c"}
+_LABELS = {
+    "usage": "activations permuted",
+    "reencoded": "permuted, coded again",
+    "assignment": "decoder rows dealt",
+}
 _LEAST_REACH = 0.05
 
 
@@ -23,7 +27,7 @@ _LEAST_REACH = 0.05
 def superposition(adata: AnnData, *, key: str | None = None, ax: Axes | None = None, show: bool | None = None) -> Axes:
     """Plot the superposition score against its nulls, and the interference of single cells.
 
-    First panel: the score (line), its draws under both permutation nulls (marks), the mean of a random dictionary with
+    First panel: the score (line), its draws under the permutation nulls (marks), the mean of a random dictionary with
     twice its standard deviation (bar), and 0, the value of an orthonormal dictionary. Second panel, only in a
     figure of its own (`ax=None`): the distribution of the signed interference over cells.
 
@@ -75,7 +79,7 @@ def superposition(adata: AnnData, *, key: str | None = None, ax: Axes | None = N
 def _draw_nulls(ax: Axes, result: dict[str, Any]) -> None:
     score, null = float(result["score"]), result["null"]
     labels = []
-    for row, (kind, color) in enumerate(_NULLS.items()):
+    for row, (kind, color) in enumerate((kind, color) for kind, color in _NULLS.items() if kind in null):
         values = np.asarray(null[kind]["values"], dtype=float)
         labels.append(f"{_LABELS[kind]}\n(p = {null[kind]['pvalue']:.2g}, {len(values)} draws)")
         # draws can lie within a hair's breadth of each other: marks show where, however narrow

@@ -1,3 +1,3 @@
-"""Simulated cells: latent design, tokens, pairs, programs and images. Pure arrays; the AnnData are made in `datasets`."""
+"""Simulated cells: latent design, tokens, pairs, programs, images. Arrays only; `datasets` makes the AnnData."""
 
 from __future__ import annotations

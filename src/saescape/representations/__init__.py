@@ -1,0 +1,1 @@
+"""How well representations of the same cells organise a phenotype: kernels on arrays."""
