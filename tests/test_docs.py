@@ -58,7 +58,7 @@ def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
         case "sae_transform":
             sae.tl.sae_transform(target, pbmc)
         case "superposition_score":
-            sae.tl.superposition_score(target, n_pairs=500, n_perms=5)
+            sae.tl.superposition_score(target, n_pairs=500, n_perms=5, n_refits=1)
         case "compare_representations":
             quick = {"n_neighbors": 5, "n_perms": 5, "baselines": False, "show_progress_bar": False}
             sae.tl.compare_representations(target, ["X_pca", "X_sae"], "n_genes", **quick)

@@ -14,7 +14,7 @@ def scored(**kwargs):
     adata = sae.datasets.superposition(60, n_positions=8, n_dims=8, **kwargs)
     adata.obsm["X_sae"] = sparse.csr_matrix(adata.obsm["concepts"])
     adata.uns["sae"] = {"params": {"use_rep": "tokens"}, "weights": {"W_dec": adata.uns["truth"]["dictionary"]}}
-    sae.tl.superposition_score(adata, n_pairs=200, n_perms=7)
+    sae.tl.superposition_score(adata, n_pairs=200, n_perms=7, n_refits=1)
     return adata
 
 
@@ -39,7 +39,7 @@ def test_axes_show_what_was_computed(n_concepts):
 def test_the_null_of_features_coded_again_is_drawn_where_there_is_one():
     adata = sae.datasets.superposition(60, n_positions=4, n_dims=8, n_concepts=12)
     sae.tl.sae_fit(adata, 16, use_rep="tokens", k=2, max_epochs=2, show_progress_bar=False)
-    sae.tl.superposition_score(adata, n_pairs=200, n_perms=7)
+    sae.tl.superposition_score(adata, n_pairs=200, n_perms=7, n_refits=1)
     ax = sae.pl.superposition(adata, show=False)
     values = adata.uns["superposition_score"]["null"]["reencoded"]["values"]
     assert any(np.array_equal(line.get_xdata(), values) for line in ax.lines)

@@ -6,7 +6,6 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 
 from saescape.superposition._distances import distance_distortion, distortion_share, pair_distances, sample_pairs
-from saescape.superposition._measures import compressed_sensing_ratio, effective_features
 from saescape.superposition._neighbors import nearest_neighbors, neighbor_overlap
 
 
@@ -56,17 +55,3 @@ def test_an_orthonormal_dictionary_distorts_nothing():
     unrelated = distance_distortion(codes, decoded, rng.normal(size=(50, 3)), n_pairs=10_000, rng=rng)
     assert unrelated["knn_overlap_rep"] == pytest.approx(unrelated["knn_overlap_chance"], abs=0.07)
     assert abs(unrelated["spearman_rep"]) < 0.15
-
-
-def test_effective_features_closed_forms():
-    assert effective_features(sparse.csr_matrix(np.ones((3, 7)))) == pytest.approx(7)
-    assert effective_features(sparse.csr_matrix(np.eye(4)[[0, 0]])) == pytest.approx(1)
-    zipf = 1 / np.arange(1, 1025)
-    assert effective_features(sparse.csr_matrix(zipf[None])) == pytest.approx(182, abs=1)
-    assert effective_features(sparse.csr_matrix(zipf[None] ** 0.5)) == pytest.approx(805, abs=1)
-
-
-def test_compressed_sensing_ratio():
-    assert compressed_sensing_ratio(100, int(np.ceil(2 * 5 * np.log(20))), 5) == pytest.approx(2, rel=0.02)
-    assert compressed_sensing_ratio(100, 10, 0) == np.inf
-    assert np.isnan(compressed_sensing_ratio(10, 10, 10))

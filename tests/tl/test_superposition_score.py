@@ -11,7 +11,7 @@ import saescape as sae
 from saescape._warnings import SignificanceWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::saescape._warnings.SignificanceWarning")
-FAST = {"n_pairs": 2_000, "n_perms": 9}
+FAST = {"n_pairs": 2_000, "n_perms": 9, "n_refits": 0}
 
 
 def with_fit(adata, codes, decoder, use_rep=None, fvu=0.05, key=None):
@@ -223,12 +223,83 @@ def test_round_trip(adata, tmp_path, form):
 
 def test_real_cells(pbmc):
     sae.tl.sae_fit(pbmc, 64, use_rep="X_pca", max_epochs=30, show_progress_bar=False)
-    sae.tl.superposition_score(pbmc, n_perms=49)
+    sae.tl.superposition_score(pbmc, n_perms=49, n_refits=1)
     result = pbmc.uns["superposition_score"]
     assert 0 < result["score"] < result["measures"].loc["crowding", "value"]
     # cell types: features of one type fire together, and neighbours in codes are neighbours in PCs
     assert result["null"]["assignment"]["pvalue"] < 0.1
     assert result["distortion"]["knn_overlap_rep"] > 10 * result["distortion"]["knn_overlap_chance"]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Tokens with a model that can code again."""
+    adata = sae.datasets.superposition(120, n_positions=6, n_dims=8, n_concepts=16, density=0.1)
+    sae.tl.sae_fit(adata, 16, use_rep="tokens", k=2, max_epochs=5, show_progress_bar=False)
+    return adata
+
+
+def test_codes_of_a_model_are_made_again(fitted):
+    result = run(fitted, n_perms=30).uns["superposition_score"]
+    null = result["null"]
+    assert null["reencoded"]["n_perms"] == 30
+    assert result["pvalue"] == max(null["usage"]["pvalue"], null["reencoded"]["pvalue"])
+    assert result["z"] == null[result["params"]["pvalue_null"]]["z"]
+    assert (result["params"]["n_reencoded_cells"], result["params"]["n_reencoded_positions"]) == (120, 6)
+    assert result["params"]["not_reencoded"] == ""
+    again = run(fitted, n_perms=30).uns["superposition_score"]["null"]["reencoded"]["values"]
+    np.testing.assert_array_equal(again, null["reencoded"]["values"])
+
+
+@pytest.mark.parametrize("rule", ["omp", "fista"])
+def test_the_stored_rule_of_inference_is_used(fitted, rule):
+    adata = fitted.copy()
+    sae.tl.sae_transform(adata, fitted, inference=rule, l0_target=1.5, show_progress_bar=False)
+    null = run(adata).uns["superposition_score"]["null"]
+    assert len(null["reencoded"]["values"]) == 9
+    assert not np.array_equal(null["reencoded"]["values"], run(fitted).uns["superposition_score"]["null"]["reencoded"])
+
+
+def test_variables_in_another_order_are_coded_again(small):
+    sae.tl.sae_fit(small, 16, k=2, max_epochs=5, show_progress_bar=False)
+    other = small[:, ::-1].copy()
+    del other.uns["sae"], other.obsm["X_sae"]
+    sae.tl.sae_transform(other, small, show_progress_bar=False)
+    assert "reencoded" in run(other).uns["superposition_score"]["null"]
+
+
+def test_without_model_or_rows_nothing_is_coded_again(adata, fitted):
+    params = run(adata).uns["superposition_score"]["params"]
+    assert (params["not_reencoded"], params["n_reencoded_cells"], params["pvalue_null"]) == ("no model", 0, "usage")
+    gone = fitted.copy()
+    del gone.obsm["tokens"]
+    gone.obsm["X_other"] = np.asarray(gone.X)
+    result = run(gone, use_rep="X_other").uns["superposition_score"]
+    assert result["params"]["not_reencoded"] == "representation not found"
+    assert "reencoded" not in result["null"]
+    changed = fitted.copy()
+    changed.obsm["X_sae"] = changed.obsm["X_sae"] * np.float32(2)
+    with pytest.warns(SignificanceWarning, match="not those that the stored model gives"):
+        result = run(changed).uns["superposition_score"]
+    assert result["params"]["not_reencoded"] == "codes are not those of the model"
+
+
+def test_batches_of_one_and_a_single_feature(adata):
+    adata.obs["plate"] = ["alone", *["rest"] * (adata.n_obs - 1)]
+    assert np.isfinite(run(adata, batch_key="plate").uns["superposition_score"]["score"])
+    codes = np.abs(np.random.default_rng(0).normal(size=(20, 1)))
+    result = run(with_fit(ad.AnnData(codes @ np.ones((1, 3))), codes, np.ones((1, 3)))).uns["superposition_score"]
+    assert result["score"] == 0
+    assert result["pvalue"] == 1
+    assert result["measures"].loc[["babel", "isometry_defect", "total_dimensionality"], "value"].tolist() == (
+        pytest.approx([0, 0, 1], abs=1e-6)
+    )
+
+
+def test_all_pairs_are_taken_when_more_are_asked_for(adata):
+    result = run(adata, n_pairs=10**6).uns["superposition_score"]
+    assert result["params"]["n_pairs"] == 10**6
+    assert result["distortion"]["n_pairs"] == 150 * 149 // 2
 
 
 def messages(adata, **kwargs):
@@ -330,3 +401,33 @@ def test_two_cells_and_one_active_feature():
     assert result["score"] == 0
     assert result["pvalue"] == 1
     assert result["measures"].loc["n_alive", "value"] == 1
+
+
+def test_refits_tell_sparse_tokens_from_gaussian_ones():
+    adata = sae.datasets.superposition(80, n_positions=16, n_dims=12, n_concepts=24, density=0.06)
+    sae.tl.sae_fit(adata, 32, use_rep="tokens", k=3, max_epochs=30, show_progress_bar=False)
+    settings = FAST | {"n_refits": 1}
+    sae.tl.superposition_score(adata, **settings)
+    result = adata.uns["superposition_score"]
+    assert result["null"]["gaussian"]["sparse_gain"] > 0.5
+    assert result["null"]["gaussian"]["k"] == 3
+    assert result["params"]["not_refitted"] == ""
+    np.testing.assert_array_equal(
+        sae.tl.superposition_score(adata, **settings, copy=True).uns["superposition_score"]["null"]["gaussian"]["fvu"],
+        result["null"]["gaussian"]["fvu"],
+    )
+
+    rng = np.random.default_rng(0)
+    tokens = adata.obsm["tokens"]
+    adata.obsm["tokens"] = rng.normal(size=tokens.shape).astype(np.float32)
+    sae.tl.sae_fit(adata, 32, use_rep="tokens", k=3, max_epochs=10, show_progress_bar=False)
+    with pytest.warns(SignificanceWarning, match="hardly better than Gaussian data"):
+        sae.tl.superposition_score(adata, **settings)
+    assert abs(adata.uns["superposition_score"]["null"]["gaussian"]["sparse_gain"]) < 0.1
+
+
+def test_refits_that_are_not_possible_say_why(adata):
+    assert run(adata).uns["superposition_score"]["params"]["not_refitted"] == "n_refits=0"
+    assert run(adata, n_refits=1).uns["superposition_score"]["params"]["not_refitted"] == "no model"
+    with pytest.raises(ValueError, match="`n_refits` must be at least 0"):
+        run(adata, n_refits=-1)

@@ -17,7 +17,11 @@ _TILE_ENTRIES = 2**22
 
 @dataclass(frozen=True)
 class Geometry:
-    """Per feature: dimensionality, largest absolute cosine and with whom, group of duplicates; and pair averages."""
+    """Per feature: dimensionality, largest absolute cosine and with whom, group of duplicates; and pair averages.
+
+    `babel` has, for each number of features asked for, the largest sum of absolute cosines of one feature with so many
+    others (Tropp 2004).
+    """
 
     dimensionality: FloatArray
     max_cosine: FloatArray
@@ -26,6 +30,7 @@ class Geometry:
     mean_abs_cosine: float
     rms_cosine: float
     frame_potential: float
+    babel: tuple[float, ...] = ()
 
     @property
     def duplicate(self) -> np.ndarray:
@@ -33,9 +38,16 @@ class Geometry:
         return np.bincount(self.duplicate_group)[self.duplicate_group] > 1
 
 
-def dictionary_geometry(unit: FloatArray) -> Geometry:
-    """Measure unit rows `(n_features, n_dims)` by tiles."""
+def dictionary_geometry(unit: FloatArray, babel_sizes: tuple[int, ...] = ()) -> Geometry:
+    """Measure unit rows `(n_features, n_dims)` by tiles.
+
+    Parameters
+    ----------
+    babel_sizes
+        Numbers of other features for the Babel function.
+    """
     n = len(unit)
+    babel = np.zeros(len(babel_sizes))
     squares, largest, nearest = np.zeros(n), np.zeros(n), np.arange(n)
     absolute = 0.0
     left, right = [], []
@@ -53,6 +65,8 @@ def dictionary_geometry(unit: FloatArray) -> Geometry:
         squares[block] = np.einsum("ij,ij->i", cosines, cosines)
         nearest[block] = cosines.argmax(1)
         largest[block] = cosines[own, nearest[block]]
+        for number, sums in enumerate(_largest_sums(cosines, babel_sizes)):
+            babel[number] = max(babel[number], sums)
     rows, cols = np.concatenate(left), np.concatenate(right)
     graph = sparse.coo_matrix((np.ones(len(rows)), (rows, cols)), shape=(n, n))
     groups = sparse.csgraph.connected_components(graph, directed=False)[1]
@@ -65,7 +79,20 @@ def dictionary_geometry(unit: FloatArray) -> Geometry:
         mean_abs_cosine=absolute / pairs,
         rms_cosine=float(np.sqrt(squares.sum() / pairs)),
         frame_potential=float(n + squares.sum()),
+        babel=tuple(babel.tolist()),
     )
+
+
+def _largest_sums(cosines: FloatArray, sizes: tuple[int, ...]) -> list[float]:
+    """Largest sum over a row's greatest entries, for each number of them; changes the order within rows."""
+    n = cosines.shape[1]
+    if not sizes or max(sizes) == 0:
+        return [0.0] * len(sizes)
+    most = min(max(sizes), n)
+    if most < n:
+        cosines.partition(n - most, axis=1)
+    top = np.sort(cosines[:, n - most :], axis=1)[:, ::-1].cumsum(1)
+    return [float(top[:, min(size, most) - 1].max()) if size else 0.0 for size in sizes]
 
 
 def merge_duplicates(
