@@ -1,0 +1,1 @@
+"""Claims about superposition and decoding, each held against the threshold that was set before it was measured."""
