@@ -19,6 +19,7 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 from scipy import sparse, stats
+from superposition_gain import gain_lines
 from superposition_trained import calibration_trained, contamination_trained
 
 import saescape as sae
@@ -203,6 +204,7 @@ def cost_lines():
 PARTS = {
     "Rank correlation with true contamination": contamination_lines,
     "The same with trained autoencoders": trained_lines,
+    "Where there is nothing to find": gain_lines,
     "Calibration of the p-values of given codes": calibration_lines,
     "Calibration with trained autoencoders": calibration_trained_lines,
     "Cost": cost_lines,

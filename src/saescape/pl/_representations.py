@@ -116,7 +116,9 @@ def _chosen(
         available = list(dict.fromkeys(results.loc[results["obs_key"] == obs_key, "statistic"]))
     if statistic is None:
         statistic = next((name for name in ("morans_i", "neighbor_purity") if name in available), available[0])
-    check_choice("statistic", statistic, [*available, *({"knn_overlap"} & set(results["statistic"]))])
+    # overlaps of representations belong to no phenotype
+    overlaps = {"knn_overlap"} & set(results["statistic"]) - set(available)
+    check_choice("statistic", statistic, [*available, *overlaps])
     rows = results[results["statistic"] == statistic]
     if statistic == "knn_overlap":
         obs_key = ""

@@ -299,8 +299,8 @@ def _warn(
     if refitted is not None and not refitted.sparse_gain >= _LEAST_GAIN:
         messages.append(
             "Sparse features describe the representation hardly better than Gaussian data of the same covariance "
-            f"(held-out FVU of refits {refitted.fvu.mean():.2g} and {refitted.fvu_gaussian.mean():.2g}): the score says "
-            "how the dictionary overlaps, not that the representation is in superposition."
+            f"(held-out FVU of refits {refitted.fvu.mean():.2g} and {refitted.fvu_gaussian.mean():.2g}): the score "
+            "says how the dictionary overlaps, not that the representation is in superposition."
         )
     null = result.deciding
     if null.pvalue > _ALPHA:

@@ -6,63 +6,106 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saescape._random import child_seed
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from saescape._typing import FloatArray
 
-_MIN_CLUSTERS, _MAX_CLUSTERS = 4, 16
-# concentration of the drawn cluster sizes: moderately unequal, as cell types are
-_SIZE_CONCENTRATION = 3.0
+_N_FEATURES = 400
+# axes that are made anew as smooth functions of the cells; the variances beyond them are noise
+_N_SMOOTH = 20
+# mean kernel of two cells: the share of the pairs that stay together. Below, clusters and branches break up; above, the
+# functions are nearly linear and the arrangement stays what it was
+_TOGETHER = (0.05, 0.15)
+# SD of the logarithm of the density's change
+_DENSITY_SD = 0.7
+_N_PARTNERS = 5
+_N_PAIRS = 2000
 
 
-def rearranged(x: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Keep the clusters of a cloud and the second moments of their centres, draw their arrangement and sizes anew.
+def smooth_images(views: Sequence[FloatArray], rng: np.random.Generator) -> list[FloatArray]:
+    """Map the cells by a random smooth function and draw their density anew, all views `(n, d_v)` alike.
 
-    The result is as clustered and as anisotropic as the data, but how its clusters lie to each other, and which are
-    large, is chance: a stand-in for another data set of the same kind. Nulls without clusters (Gaussian, permuted
-    axes) are easier to tell from any clustered data and reject unrelated data too often; nulls that keep the sizes
-    keep part of what identifies related data.
+    Neighbours stay neighbours: clusters stay clusters and branches stay branches. How they lie to each other, how
+    long they are and how many cells they have is chance; the variances along the principal axes are those of the
+    data. The function is a draw of a Gaussian process with squared-exponential kernel, by random Fourier features
+    (Rahimi & Recht 2007).
     """
-    from sklearn.cluster import KMeans
+    together, seed = rng.uniform(*_TOGETHER), int(rng.integers(2**63 - 1))
+    first = _centred(views[0])
+    density = _random_functions(first, 1, _length_scale(first, together), rng)[:, 0]
+    density = np.exp(_DENSITY_SD * (density - density.mean()) / max(float(density.std()), 1e-12))
+    cell, partner, share = _drawn_cells(first, density, rng)
+    images = []
+    for view in views:
+        x = _centred(view)
+        moved = x[cell] + share[:, None] * (x[partner] - x[cell])
+        # one state of the generator: the same function for all views
+        images.append(_smooth_image(x, moved, _length_scale(x, together), np.random.default_rng(seed)))
+    return images
 
+
+def gaussian_cloud(x: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Draw as many points from the normal distribution with the mean and the covariance of the data."""
+    mean = np.asarray(x, np.float64).mean(0)
+    _, size, axes = np.linalg.svd(x - mean, full_matrices=False)
+    return mean + rng.normal(size=(len(x), len(size))) * size / np.sqrt(len(x)) @ axes
+
+
+def _smooth_image(x: FloatArray, moved: FloatArray, length: float, rng: np.random.Generator) -> FloatArray:
+    """Values of random functions at `moved`, with the singular values of `x`."""
+    size = np.linalg.svd(x, compute_uv=False)
+    leading = size[: min(_N_SMOOTH, int(np.sum(size > 1e-6 * size[0])))]
+    values = _random_functions(moved, len(leading), length, rng)
+    values -= values.mean(0)
+    axes = np.linalg.svd(values, full_matrices=False)[0]
+    noise = rng.normal(size=(len(x), len(size) - len(leading))) * size[len(leading) :] / np.sqrt(len(x))
+    return np.concatenate([axes[:, : len(leading)] * leading, noise], 1)
+
+
+def _random_functions(x: FloatArray, n_functions: int, length: float, rng: np.random.Generator) -> FloatArray:
+    frequency = rng.normal(size=(x.shape[1], _N_FEATURES)) / length
+    features = np.cos(x @ frequency + rng.uniform(0, 2 * np.pi, _N_FEATURES))
+    return features @ rng.normal(size=(_N_FEATURES, n_functions)) * np.sqrt(2 / _N_FEATURES)
+
+
+def _length_scale(x: FloatArray, together: float) -> float:
+    """Length scale at which the mean kernel of two different cells is `together`, by bisection."""
+    i, k = np.random.default_rng(0).integers(len(x), size=(2, _N_PAIRS))
+    squares = ((x[i] - x[k]) ** 2).sum(1)
+    squares = squares[squares > 0]
+    if len(squares) == 0:
+        return 1.0
+    low, high = 0.5 * np.log(squares.max()) - 7, 0.5 * np.log(squares.max()) + 3
+    for _ in range(30):
+        middle = (low + high) / 2
+        if np.exp(-squares / (2 * np.exp(2 * middle))).mean() < together:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp(low))
+
+
+def _drawn_cells(
+    x: FloatArray, density: FloatArray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, FloatArray]:
+    """As many cells as there are, drawn in proportion to `density`, and a point on the way to a near one for each.
+
+    The second cell keeps those that are drawn twice from being copies.
+    """
     n = len(x)
+    cell = rng.choice(n, n, p=density / density.sum())
+    squares = (x**2).sum(1)
+    distance = squares[cell, None] + squares[None] - 2 * x[cell] @ x.T
+    distance[np.arange(n), cell] = np.inf
+    near = np.argpartition(distance, min(_N_PARTNERS, n - 1) - 1, 1)
+    partner = near[np.arange(n), rng.integers(min(_N_PARTNERS, n - 1), size=n)]
+    return cell, partner, 0.5 * rng.random(n)
+
+
+def _centred(x: FloatArray) -> FloatArray:
     x = np.asarray(x, np.float64)
-    n_distinct = len(np.unique(x, axis=0))
-    high = min(int(np.clip(n // 8, 2, _MAX_CLUSTERS)), n_distinct)
-    n_clusters = int(rng.integers(min(_MIN_CLUSTERS, high), high + 1))
-    kmeans = KMeans(n_clusters, n_init=1, random_state=child_seed(rng) % 2**32).fit(x)
-    label = kmeans.labels_
-    centres = np.stack([x[label == c].mean(0) for c in range(n_clusters)])
-    weight = np.bincount(label, minlength=n_clusters) / n
-
-    size = 1 + rng.multinomial(n - n_clusters, rng.dirichlet(np.full(n_clusters, _SIZE_CONCENTRATION)))
-    new_label = np.repeat(np.arange(n_clusters), size)
-    cells = np.concatenate([_draw(x[label == c], size[c], rng) for c in range(n_clusters)])
-    moved = _arrangement(centres - weight @ centres, weight, size / n, rng)
-    return cells + (moved - centres)[new_label]
-
-
-def _draw(members: FloatArray, size: int, rng: np.random.Generator) -> FloatArray:
-    """Cells of one cluster; beyond their number, points between two of them, so that no cell is repeated."""
-    n = len(members)
-    if size <= n:
-        return members[rng.choice(n, size, replace=False)]
-    first, second = rng.integers(n, size=(2, size - n))
-    share = rng.random((size - n, 1))
-    return np.concatenate([members, members[first] + share * (members[second] - members[first])])
-
-
-def _arrangement(
-    centres: FloatArray, weight: FloatArray, new_weight: FloatArray, rng: np.random.Generator
-) -> FloatArray:
-    """Random centres whose second moments under `new_weight` are those of `centres` under `weight`."""
-    _, spread, axes = np.linalg.svd(centres * np.sqrt(weight)[:, None], full_matrices=False)
-    rank = int(np.sum(spread > 1e-8 * max(float(spread[0]), 1e-300)))
-    drawn = rng.normal(size=(len(centres), rank))
-    drawn -= new_weight @ drawn / new_weight.sum()
-    left, _, right = np.linalg.svd(drawn * np.sqrt(new_weight)[:, None], full_matrices=False)
-    return (left @ right / np.sqrt(new_weight)[:, None] * spread[:rank]) @ axes[:rank]
+    return x - x.mean(0)
 
 
 def reduced(x: FloatArray) -> FloatArray:
