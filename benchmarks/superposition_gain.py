@@ -1,4 +1,4 @@
-"""How much less error sparse features leave than on Gaussian data of equal covariance. Called by ``superposition.py``."""
+"""Error of sparse features beside that on Gaussian data of equal covariance. Called by ``superposition.py``."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def data_sets():
 def gain_lines():
     out = [
         f"Default fits (`k` and width from the data), then {N_REFITS} refits to the rows and to Gaussian ones. A",
-        "dictionary overlaps most where it resolves nothing: the score of Gaussian data is the higher one. Cells in PCs of",
-        "expression gain from their types alone. Tokens of the filter bank gain nothing: they are nearly low-rank, and",
-        "there the score is no evidence of superposition.",
+        "dictionary overlaps most where it resolves nothing: the score of Gaussian data is the higher one. Cells",
+        "in PCs of expression gain from their types alone. Tokens of the filter bank gain nothing: they are nearly",
+        "low-rank, and there the score is no evidence of superposition.",
         "",
         "| data | size | k | m | score | score, Gaussian | FVU | FVU, Gaussian | sparse gain |",
         "|---|---|---|---|---|---|---|---|---|",
