@@ -33,7 +33,7 @@ def data_sets():
 def gain_lines():
     out = [
         f"Default fits (`k` and width from the data), then {N_REFITS} refits to the rows and to Gaussian ones. A",
-        "dictionary overlaps most where it resolves nothing: the score of Gaussian data is the higher one. Cells",
+        "dictionary overlaps most where it resolves nothing: the score of Gaussian data is mostly the higher. Cells",
         "in PCs of expression gain from their types alone. Tokens of the filter bank gain nothing: they are nearly",
         "low-rank, and there the score is no evidence of superposition.",
         "",
