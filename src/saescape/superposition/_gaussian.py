@@ -27,7 +27,7 @@ MOST_ROWS = 20_000
 _MOST_FEATURES = 1_024
 _ROWS_PER_FEATURE = 4
 # multiplications of all steps of one refit, and the steps it takes at least
-_BUDGET = 1.5e11
+_BUDGET = 8e10
 _FEWEST_STEPS = 300
 
 
