@@ -130,9 +130,10 @@ def superposition_score(
     `pvalue` and `z` of the top level are those of the larger p-value of these two (`params["pvalue_null"]`). With
     independent features and trained codes neither is uniform throughout: `usage` alone errs in both directions, and
     `reencoded` is closer in most simulations but too small in some (features nearly orthogonal, dense codes that are
-    fitted badly). A small p means: features that overlap meet in the same cells more often than their usage and the
-    way of coding imply, for this dictionary; be careful when it is just below .05. It does **not** mean that
-    superposition is strong (with many cells a trace is significant), nor that it generalises to other dictionaries
+    fitted badly); the larger one was at most .05 in 9 % of 144 simulated sets. A small p means: features that overlap
+    meet in the same cells more often than their usage and the way of coding imply, for this dictionary; be careful when
+    it is just below .05. It does **not** mean that superposition is strong (with many cells a trace is significant),
+    nor that it generalises to other dictionaries
     (cells are the unit, and any co-activation, as of cell types or of cells that are very unequal in size, can fall on
     overlapping pairs by chance: judge by `assignment` then). A large p does **not** mean that there is no
     superposition: independent features in a random dictionary have a high score.
