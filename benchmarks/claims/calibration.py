@@ -30,7 +30,8 @@ def run(seeds: list[int]) -> Claim:
         f"Moran's I and local SD: `compare_representations`, {_N_PHENOTYPES} phenotypes, {_N_CELLS} cells on six "
         f"plates with an offset each, k {_K}, {_N_PERMS} permutations. Features: codes of default fits on 24 wells, "
         f"{_N_LABELS} random labels, a random feature of a plate concept each; labels of whole wells tested by "
-        "scanpy's Wilcoxon test on cells, and by t tests of well means. Scanpy's default is `tie_correct=False`."
+        "scanpy's Wilcoxon test on cells, and by t tests of well means. Scanpy's default is `tie_correct=False`. "
+        "The tests of features were changed after a first look (other concepts, more labels): take them as exploratory."
     )
     return claim
 

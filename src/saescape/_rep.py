@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from ._rows import RowSource
 from ._validate import check_adata, require_key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
 
     from ._typing import BoolArray
@@ -96,3 +98,13 @@ def _resolve_mask(adata: AnnData, mask_var: BoolArray | str | None) -> BoolArray
         msg = "`mask_var` selects no variable."
         raise ValueError(msg)
     return mask
+
+
+def fitted_representation(adata: AnnData, fit: Mapping[str, Any]) -> Representation:
+    """What a sparse autoencoder was fitted on, according to its entry in `.uns`."""
+    params = dict(fit.get("params", {}))
+    use_rep, layer = params.get("use_rep"), params.get("layer")
+    mask = None
+    if use_rep is None and "input_names" in fit and len(fit["input_names"]) < adata.n_vars:
+        mask = np.isin(np.asarray(adata.var_names, dtype=str), np.asarray(fit["input_names"], dtype=str))
+    return get_representation(adata, use_rep, layer, mask_var=mask)

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from ._counts import log_normalized, negative_binomial_counts
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from saescape._typing import FloatArray
 
 MODULE_SIZE = (10, 30)
-_DISPERSION = 0.3
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,16 @@ def rna_side(
         offset = measurement.batch_effect * measurement.rng.standard_normal((measurement.n_batches, n_genes))
         offset[:, first : 2 * first] = offset[:, :first]
         rate *= np.exp(offset)[batch]
-    depth = rng.lognormal(np.log(4.0 * n_genes), 0.3, (n, 1))
-    mean = rate / rate.sum(1, keepdims=True) * depth
-    counts = rng.poisson(mean * rng.gamma(1 / _DISPERSION, _DISPERSION, mean.shape))
+    counts = negative_binomial_counts(rate, rng).astype(np.float32)
     if measurement.dropout:
         counts[measurement.rng.random(counts.shape) < measurement.dropout] = 0
 
-    adata = ad.AnnData(sparse.csr_matrix(counts.astype(np.float32)))
+    adata = ad.AnnData(log_normalized(counts))
     adata.var_names = [f"gene_{i}" for i in range(n_genes)]
     names = np.full(n_genes, "none", dtype=object)
     names[: len(program)] = [f"program_{k}" for k in program]
     adata.var["program"] = pd.Categorical(names)
-    adata.layers["counts"] = adata.X.copy()
-    total = np.maximum(np.asarray(adata.X.sum(1)), 1)
-    adata.X = sparse.csr_matrix(np.log1p(adata.X.toarray() * (1e4 / total)))
+    adata.layers["counts"] = sparse.csr_matrix(counts)
     adata.obsm["X_pca"], adata.varm["PCs"] = _pca(adata.X.toarray(), min(20, n - 1))
     if batch is not None and offset is not None:
         adata.obs["batch"] = pd.Categorical.from_codes(batch, [f"batch_{i}" for i in range(measurement.n_batches)])

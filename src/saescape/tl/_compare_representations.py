@@ -11,7 +11,7 @@ from saescape._docs import doc_params
 from saescape._keys import representations_key, sae_keys
 from saescape._logging import logg
 from saescape._random import as_generator, rng_param
-from saescape._rep import get_representation
+from saescape._rep import fitted_representation, get_representation
 from saescape._validate import check_adata, check_copy, check_integer, missing_key, require_key
 from saescape._warnings import SignificanceWarning
 
@@ -339,11 +339,8 @@ def _base(adata: AnnData, reps: dict[str, Representation], key: str | None) -> t
     if not hasattr(fit, "keys") or "params" not in fit:
         msg = f"`adata.uns[{slots.uns!r}]` holds no fit; run `sae.tl.sae_fit(adata)` first to create it."
         raise KeyError(msg)
-    use_rep, layer = fit["params"].get("use_rep"), fit["params"].get("layer")
-    mask = None
-    if use_rep is None and "input_names" in fit and len(fit["input_names"]) < adata.n_vars:
-        mask = np.isin(np.asarray(adata.var_names, dtype=str), np.asarray(fit["input_names"], dtype=str))
-    return use_rep or layer or "X", get_representation(adata, use_rep, layer, mask_var=mask)
+    name = fit["params"].get("use_rep") or fit["params"].get("layer") or "X"
+    return name, fitted_representation(adata, fit)
 
 
 def _spaces(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from saescape._rep import get_representation
 from saescape._validate import check_finite, require_key
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from saescape._keys import SaeKeys
-    from saescape._rep import Representation
     from saescape._rows import RowSource
     from saescape._typing import FloatArray, IntArray
 
@@ -66,18 +64,6 @@ def block_numbers(adata: AnnData, batch_key: str | None) -> IntArray:
         msg = f"`batch_key={batch_key!r}` has a single observation in every batch; nothing can be permuted."
         raise ValueError(msg)
     return blocks
-
-
-def compared_representation(adata: AnnData, fit: Any, use_rep: str | None) -> Representation:
-    """The representation asked for, or what the autoencoder was fitted on."""
-    if use_rep is not None:
-        return get_representation(adata, use_rep)
-    params = dict(fit.get("params", {}))
-    fitted_rep, layer = params.get("use_rep"), params.get("layer")
-    mask = None
-    if fitted_rep is None and "input_names" in fit and len(fit["input_names"]) < adata.n_vars:
-        mask = np.isin(np.asarray(adata.var_names, dtype=str), np.asarray(fit["input_names"], dtype=str))
-    return get_representation(adata, fitted_rep, layer, mask_var=mask)
 
 
 def pooled_rows(rows: RowSource, sample: IntArray) -> FloatArray:

@@ -10,10 +10,11 @@ from saescape._docs import doc_params
 from saescape._keys import sae_keys, superposition_keys
 from saescape._logging import logg
 from saescape._random import as_generator, rng_param
+from saescape._rep import fitted_representation, get_representation
 from saescape._validate import check_adata, check_copy, check_integer
 from saescape._warnings import SignificanceWarning
 
-from ._superposition_inputs import block_numbers, compared_representation, fitted_codes, pooled_rows
+from ._superposition_inputs import block_numbers, fitted_codes, pooled_rows
 from ._superposition_recoding import OTHER_CODES, fetch_recoding
 from ._superposition_refits import refit_gaussian
 
@@ -208,7 +209,7 @@ def superposition_score(
         raise ValueError(msg)
     block_of = block_numbers(adata, batch_key)
     fit = adata.uns[slots.uns]
-    representation = compared_representation(adata, fit, use_rep)
+    representation = fitted_representation(adata, fit) if use_rep is None else get_representation(adata, use_rep)
     representation.rows.moments()
 
     adata = adata.copy() if copy else adata

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from saescape.simulation._counts import log_normalized, negative_binomial_counts
+
 if TYPE_CHECKING:
     from saescape._typing import FloatArray
 
 MIN_MODULE = 10
 _MAX_MODULE = 30
-_DISPERSION = 0.3
-_LIBRARY_SD = 0.3
-_COUNTS_PER_GENE = 4.0
 # what a module has without its concept, and how much an average cell's concept adds to that
 _SILENT, _DRIVEN = 0.3, 0.7
 
@@ -35,12 +34,9 @@ def rna_of_concepts(
     strength = rng.gamma(4.0, 0.25, len(concept))
     rate = np.tile(np.exp(rng.normal(-1.0, 0.7, n_genes)), (n_obs, 1))
     rate[:, : len(concept)] *= _SILENT + _DRIVEN * activity[:, concept] * strength
-    library = rng.lognormal(np.log(_COUNTS_PER_GENE * n_genes), _LIBRARY_SD, (n_obs, 1))
-    mean = rate / rate.sum(1, keepdims=True) * library
-    counts = rng.poisson(mean * rng.gamma(1 / _DISPERSION, _DISPERSION, mean.shape)).astype(np.float32)
+    counts = negative_binomial_counts(rate, rng).astype(np.float32)
 
-    total = np.maximum(counts.sum(1, keepdims=True), 1)
-    rna = ad.AnnData(sparse.csr_matrix(np.log1p(counts * (1e4 / total))))
+    rna = ad.AnnData(log_normalized(counts))
     rna.layers["counts"] = sparse.csr_matrix(counts)
     rna.obs_names = [f"rna_{i}" for i in range(n_obs)]
     rna.var_names = [f"gene_{i}" for i in range(n_genes)]
