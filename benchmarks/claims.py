@@ -31,7 +31,13 @@ PARTS = {
     "T8": "concepts",
     "T9": "nuisance",
     "T10": "trajectory",
+    "T11": "gw_identifiable",
+    "T12": "gw_unrelated",
+    "T13": "gw_mirror",
+    "T14": "gw_unmatched",
+    "T15": "gw_superposition",
     "T17": "images",
+    "T18": "gw_probabilities",
 }
 
 

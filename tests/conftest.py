@@ -22,6 +22,15 @@ def _clean_session():
 
 
 @pytest.fixture
+def logged(monkeypatch):
+    """What is logged as information or a warning, whatever the verbosity."""
+    messages = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(sc.logging, level, lambda msg, **_: messages.append(msg))
+    return messages
+
+
+@pytest.fixture
 def global_state():
     """Ask for the check below: the test must leave the global random states (numpy, torch) as they were."""
 

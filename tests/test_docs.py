@@ -39,6 +39,7 @@ def slots(adata: ad.AnnData) -> set[str]:
         "compare_representations",
         "gw_map",
         "gw_transfer",
+        "gw_links",
     ],
 )
 def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
@@ -71,6 +72,12 @@ def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
             sae.tl.gw_map(target, other, n_starts=2, n_nulls=0, show_progress_bar=False)
             before = slots(target)
             sae.tl.gw_transfer(target, other, obs="bulk_labels", var_names="CD79A", obsm="X_umap")
+        case "gw_links":
+            target, other = pbmc[:60].copy(), reference[:50].copy()
+            sae.tl.gw_map(target, other, n_starts=2, n_nulls=0, show_progress_bar=False)
+            target.obs["donor"], before = np.arange(60) % 3, slots(target) | {'obs["donor"]'}
+            net = {"B cells": other.var_names[:8]}
+            sae.tl.gw_links(target, other, net=net, batch_key="donor", n_nulls=5, show_progress_bar=False)
     new = written_slots(target, before)
     assert new
     documented = (ROOT / "docs" / "outputs.md").read_text()

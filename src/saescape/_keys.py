@@ -48,6 +48,8 @@ class GwKeys:
     coupling: str
     projection: str
     confidence: str
+    distortion: str
+    mass: str
     prefix: str
 
     def label(self, column: str) -> str:
@@ -67,6 +69,8 @@ def gw_keys(key: str | None = None) -> GwKeys:
         coupling=f"{prefix}_coupling",
         projection=f"X_{prefix}",
         confidence=f"{prefix}_confidence",
+        distortion=f"{prefix}_distortion",
+        mass=f"{prefix}_mass",
         prefix=prefix,
     )
 
@@ -104,6 +108,11 @@ def gw_transfer_keys(key: str | None = None, key_added: str | None = None) -> Gw
     """Slots of `tl.gw_transfer`: those of the coupling `key`, unless `key_added` names others."""
     prefix = key_added if key_added is not None else key if key is not None else "gw"
     return GwTransferKeys(uns=f"{prefix}_transfer", expression=f"{prefix}_expression", prefix=prefix)
+
+
+def gw_links_key(key: str | None = None) -> str:
+    """Slot of `tl.gw_links` in `uns`."""
+    return "gw_links" if key is None else key
 
 
 def sae_sweep_key(key: str | None = None) -> str:

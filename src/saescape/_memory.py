@@ -22,7 +22,7 @@ def available_memory() -> int | None:
         return None
 
 
-def check_memory(n: int, d: int, argument: str) -> None:
+def check_memory(n: int, d: int, argument: str, advice: str = "ask for fewer at a time") -> None:
     """Raise when `(n, d)` float32 values do not fit into memory.
 
     Raises
@@ -38,7 +38,7 @@ def check_memory(n: int, d: int, argument: str) -> None:
     if available is not None and n_bytes > available:
         msg = (
             f"{argument} needs {n_bytes / 2**30:.3g} GiB for {n:,} cells x {d:,} float32 values, but "
-            f"{available / 2**30:.3g} GiB are available; ask for fewer at a time, or give some cells only "
+            f"{available / 2**30:.3g} GiB are available; {advice}, or give some cells only "
             "(`adata[cells]`)."
         )
         raise MemoryError(msg)

@@ -31,6 +31,7 @@ _MAKERS = {
     "gw_coupling": "`sae.tl.gw_map(adata, adata_ref)`",
     "X_gw": "`sae.tl.gw_map(adata, adata_ref)`",
     "gw_expression": "`sae.tl.gw_transfer(adata, adata_ref, var_names=[...])`",
+    "gw_links": "`sae.tl.gw_links(adata, adata_ref)`",
     "gw_transfer": "`sae.tl.gw_transfer(adata, adata_ref, obs=...)`",
 }
 
@@ -87,7 +88,8 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
 
 def string_list(name: str, value: Any) -> list[str]:
     """One string, several or None as a list; raise for other types and for strings given twice."""
-    values = [] if value is None else [value] if isinstance(value, str) else list(value)
+    single = isinstance(value, str) or not hasattr(value, "__iter__")
+    values = [] if value is None else [value] if single else list(value)
     wrong = next((item for item in values if not isinstance(item, str)), None)
     if wrong is not None:
         msg = f"`{name}` must be a string or several, found {wrong!r} of type {type(wrong).__name__}."

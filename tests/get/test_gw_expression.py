@@ -103,3 +103,35 @@ def test_doubts_and_bad_input(coupled):
     with pytest.warns(SignificanceWarning, match="another optimum") as caught:
         sae.get.gw_expression(adata, adata_ref, "gene2")
     assert caught[0].filename == __file__
+
+
+def test_raw_and_symbols(coupled):
+    adata, adata_ref = coupled
+    raw = ad.AnnData(sparse.random(9, 20, 0.5, format="csr", dtype=np.float32, random_state=3), obs=adata_ref.obs)
+    raw.var_names = [f"ENSG{i}" for i in range(20)]
+    raw.var["symbol"] = [f"S{i}" for i in range(20)]
+    adata_ref.raw = raw
+    plan = adata.obsm["gw_coupling"].toarray()
+    expected = plan @ raw.X.toarray() / plan.sum(1, keepdims=True)
+    result = sae.get.gw_expression(adata, adata_ref, use_raw=True)
+    assert list(result.var_names) == list(raw.var_names)
+    np.testing.assert_allclose(result.X, expected, rtol=1e-4, atol=1e-6)
+    assert result.uns["log1p"] == {"base": 2.0}
+    assert result.uns["gw_transfer"]["params"]["use_raw"] is True
+    few = sae.get.gw_expression(adata, adata_ref, ["S12", "S3"], use_raw=True, gene_symbols="symbol")
+    assert list(few.var_names) == ["ENSG12", "ENSG3"]
+    assert list(few.var["symbol"]) == ["S12", "S3"]
+    np.testing.assert_allclose(few.X, expected[:, [12, 3]], rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="`gene_symbols='symbol'` needs `var_names`"):
+        sae.get.gw_expression(adata, adata_ref, use_raw=True, gene_symbols="symbol")
+    with pytest.raises(KeyError, match=r"not found in `adata_ref.raw.var_names`: 'gene1'"):
+        sae.get.gw_expression(adata, adata_ref, "gene1", use_raw=True)
+    with pytest.raises(KeyError, match=r"`gene_symbols='chromosome'`.*adata_ref.raw.var.*symbol"):
+        sae.get.gw_expression(adata, adata_ref, "1", use_raw=True, gene_symbols="chromosome")
+
+
+def test_what_labels_say_goes_along(coupled):
+    adata, adata_ref = coupled
+    adata.uns["gw_map"]["label_accuracy"] = pd.DataFrame({"pvalue": [0.01]}, index=["cell_type"])
+    result = sae.get.gw_expression(adata, adata_ref)
+    assert result.uns["gw_transfer"]["label_accuracy"].loc["cell_type", "pvalue"] == 0.01

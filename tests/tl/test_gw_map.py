@@ -84,6 +84,9 @@ def test_slots(mapped):
     assert (adata.obs["gw_cell_type"].astype(str) == expected)[clear].all()
     assert isinstance(adata.obs["gw_cell_type"].dtype, pd.CategoricalDtype)
     assert adata.obs["gw_confidence"].between(0, 1).all()
+    assert adata.obs["gw_distortion"].dtype == np.float32
+    # the cells' shares of the loss
+    assert adata.obs["gw_distortion"].mean() == pytest.approx(adata.uns["gw_map"]["gw_loss"], abs=0.01)
 
     stored = adata.uns["gw_map"]
     assert list(stored["starts"]) == ["start", "loss", "agreement"]
@@ -128,7 +131,8 @@ def test_related_cells_are_found_and_not_ambiguous():
         sae.tl.gw_map(adata, adata_ref, obs="cell_type", **{**FAST, "n_nulls": 2, "n_starts": 4})
     stored = adata.uns["gw_map"]
     assert not stored["ambiguous"]
-    assert list(stored["nulls"]) == ["reference_smooth", "query_smooth", "reference_gaussian", "query_gaussian"]
+    kinds = ("smooth", "gaussian", "pieces")
+    assert list(stored["nulls"]) == [f"{side}_{kind}" for kind in kinds for side in ("reference", "query")]
     pvalues = (1 + (stored["nulls"] <= stored["null_observed"]).sum()) / 3
     assert stored["pvalue"] == pytest.approx(pvalues.max())
     assert any(np.array_equal(stored["null_loss"], column) for _, column in stored["nulls"].items())
@@ -180,7 +184,8 @@ def test_key_copy_and_reference(pair):
     assert_equal(adata_ref, before_ref)
     assert set(result.obsm) - set(before.obsm) == {"map_coupling", "X_map"}
     assert set(result.uns) - set(before.uns) == {"map"}
-    assert set(result.obs) - set(before.obs) == {"map_cell_type", "map_cell_type_prob", "map_confidence"}
+    added = {"map_cell_type", "map_cell_type_prob", "map_confidence", "map_distortion"}
+    assert set(result.obs) - set(before.obs) == added
     assert gw_map(adata, adata_ref) is None
 
 
@@ -226,10 +231,11 @@ def test_an_object_maps_on_itself(pair):
 
 def test_labels_of_all_kinds(pair):
     adata, adata_ref = pair
-    adata_ref.obs["number"] = adata_ref.obs["cell_type"].cat.codes.astype(int)
+    adata_ref.obs["number"] = pd.Categorical(adata_ref.obs["cell_type"].cat.codes, categories=[3, 1, 0, 2, 4, 9])
     adata_ref.obs["some"] = adata_ref.obs["cell_type"].where(np.arange(90) % 3 > 0)
     gw_map(adata, adata_ref, obs=["number", "some"])
-    assert list(adata.obs["gw_number"].cat.categories) == ["0", "1", "2", "3", "4"]
+    # the order of the reference, without what no cell has
+    assert list(adata.obs["gw_number"].cat.categories) == ["3", "1", "0", "2", "4"]
     # unlabelled cells take their share of the probability
     assert (adata.obs["gw_some_prob"] < 1).all()
     assert not adata.obs["gw_some"].isna().any()
@@ -247,6 +253,8 @@ def test_methods_agree(pair):
     assert ours.uns["gw_map"]["gw_loss"] == pytest.approx(pots.uns["gw_map"]["gw_loss"], abs=0.05)
     assert np.corrcoef(ours.obsm["X_gw"].ravel(), pots.obsm["X_gw"].ravel())[0, 1] > 0.97
     np.testing.assert_allclose(np.asarray(pots.obsm["gw_coupling"].sum(1)).ravel(), 1 / 110, rtol=1e-4)
+    assert np.corrcoef(ours.obs["gw_distortion"], pots.obs["gw_distortion"])[0, 1] > 0.9
+    assert pots.obs["gw_distortion"].mean() == pytest.approx(pots.uns["gw_map"]["gw_loss"], abs=1e-3)
 
 
 def test_several_metrics(pair):
@@ -271,8 +279,9 @@ def test_few_cells(pair):
     [
         ({"obs": "nothing"}, KeyError, r"`obs='nothing'`.*adata_ref.obs.*cell_type"),
         ({"obs": ["cell_type", "cell_type"]}, ValueError, "names a column twice"),
-        ({"obs": "gradient"}, ValueError, "continuous; labels must be"),
-        ({"obs": "empty"}, ValueError, "has no label"),
+        ({"obs": "gradient"}, ValueError, "numbers or booleans; labels must be categories or text.*tl.gw_transfer"),
+        ({"obs": "integer"}, ValueError, r"adata_ref.obs\['integer'\].astype\('category'\)"),
+        ({"obs": "empty"}, ValueError, "missing values only"),
         ({"use_rep": "nothing"}, KeyError, r"`use_rep='nothing'`.*adata.obsm.*X_image"),
         ({"use_rep": "X_sae"}, KeyError, "sae.tl.sae_fit"),
         ({"use_rep_ref": "nothing"}, KeyError, r"`use_rep_ref='nothing'`.*adata_ref.obsm"),
@@ -303,7 +312,7 @@ def test_few_cells(pair):
 )
 def test_bad_input_changes_nothing(pair, kwargs, error, match):
     adata, adata_ref = pair
-    adata_ref.obs["empty"] = pd.Categorical([None] * 90)
+    adata_ref.obs["empty"], adata_ref.obs["integer"] = pd.Categorical([None] * 90), np.arange(90) % 4
     adata.obsm["tokens"] = np.ones((110, 3, 2))
     adata.obsm["nan"] = adata.obsm["X_image"].copy()
     adata.obsm["nan"][3, 2] = np.nan

@@ -246,6 +246,7 @@ def test_sparse_array_and_table_of_the_reference(coupled):
         ({"obs": "empty"}, ValueError, "missing values only"),
         ({"obs": "infinite"}, ValueError, "has 1 infinite values"),
         ({"obs": "confidence"}, ValueError, r"adata.obs\['gw_confidence'\].*the confidence.*`key_added`"),
+        ({"obs": "distortion"}, ValueError, r"adata.obs\['gw_distortion'\].*the distortion.*`key_added`"),
         ({"obs": ["age", "age_sd"]}, ValueError, r"adata.obs\['gw_age_sd'\].*the place of `obs='age'`"),
         ({"obsm": "coupling"}, ValueError, r"adata.obsm\['gw_coupling'\].*the place of the coupling"),
         ({"obsm": "expression", "var_names": "Gene1"}, ValueError, r"the place of `obsm='expression'`"),
@@ -257,14 +258,28 @@ def test_sparse_array_and_table_of_the_reference(coupled):
         ({"obsm": "nan"}, ValueError, r"`adata_ref.obsm\['nan'\]` has 1 non-finite values"),
         ({"obsm": "X_tsne"}, KeyError, r"`obsm='X_tsne'`.*X_umap"),
         ({"obsm": "tokens"}, ValueError, "must have 2 dimensions"),
+        ({"use_raw": True}, ValueError, "`use_raw=True` needs `var_names`.*sae.get.gw_expression"),
+        ({"var_names": ["Gene1"], "use_raw": True}, ValueError, "`use_raw=True`, but `adata_ref.raw` is empty"),
+        ({"var_names": ["Gene1"], "use_raw": True, "layer": "counts"}, ValueError, "exclude each other"),
+        ({"gene_symbols": "symbol"}, ValueError, "`gene_symbols='symbol'` needs `var_names`"),
+        ({"var_names": ["S1"], "gene_symbols": "name"}, KeyError, "`gene_symbols='name'`.*adata_ref.var.*'symbol'"),
+        (
+            {"var_names": ["s1", "Gene1"], "gene_symbols": "symbol"},
+            KeyError,
+            r"2 of 2 not found in `adata_ref.var\['symbol'\]`: 's1' \(near: S1",
+        ),
+        ({"var_names": ["S1"], "gene_symbols": "twice"}, ValueError, r"var\['twice'\]` has 'S1' several.*`.var_names`"),
         ({"obs": "type", "key": "other"}, KeyError, r"`key='other'`.*\['gw_map'\].*key_added='other'"),
     ],
 )
 def test_bad_input_changes_nothing(coupled, kwargs, error, match):
     adata, adata_ref = coupled
+    adata_ref.var["symbol"] = [f"S{i}" if i else None for i in range(40)]
+    adata_ref.var["twice"] = [f"S{i // 2}" for i in range(40)]
     adata_ref.obs["date"] = pd.date_range("2020-01-01", periods=20)
     adata_ref.obs["empty"] = np.full(20, np.nan)
     adata_ref.obs["infinite"] = np.where(np.arange(20) == 4, np.inf, 0)
+    adata_ref.obs["distortion"] = 1.0
     adata_ref.obs["confidence"], adata_ref.obs["age_sd"] = 1.0, 1.0
     adata_ref.layers["nan"] = adata_ref.X.toarray()
     adata_ref.layers["nan"][1, 2] = np.nan
@@ -392,3 +407,54 @@ def test_categories_that_are_numbers_stay_labels(coupled):
     assert adata.obs["gw_cluster"].dtype == adata_ref.obs["cluster"].dtype
     mass = np.stack([shares(adata)[:, np.arange(20) % 3 == c].sum(1) for c in (2, 0, 1)], 1)
     np.testing.assert_array_equal(adata.obs["gw_cluster"].cat.codes, mass.argmax(1))
+
+
+@pytest.mark.parametrize("kind", ["memory", "view", "backed"])
+def test_raw_and_symbols(coupled, tmp_path, kind):
+    adata, adata_ref = coupled
+    raw = ad.AnnData(sparse.random(20, 60, 0.5, format="csr", dtype=np.float32, random_state=5), obs=adata_ref.obs)
+    raw.var_names = [f"ENSG{i}" for i in range(60)]
+    raw.var["symbol"] = [f"Gene{i}" if i < 50 else None for i in range(60)]
+    adata_ref.raw = raw
+    expected = shares(adata) @ raw.X.toarray()
+    if kind == "view":
+        adata_ref = adata_ref[::-1]
+    elif kind == "backed":
+        adata_ref.write_h5ad(tmp_path / "ref.h5ad")
+        adata_ref = ad.read_h5ad(tmp_path / "ref.h5ad", backed="r")
+    sae.tl.gw_transfer(adata, adata_ref, var_names=["ENSG55", "ENSG2"], use_raw=True)
+    np.testing.assert_allclose(adata.obsm["gw_expression"], expected[:, [55, 2]], rtol=1e-5, atol=1e-6)
+    assert adata.uns["gw_transfer"]["slots"].loc["obsm['gw_expression']", "source"] == "raw.X"
+    assert adata.uns["gw_transfer"]["params"]["use_raw"] is True
+    # a gene that `.X` has too is taken from where it was asked for, and keeps the name it was asked by
+    sae.tl.gw_transfer(adata, adata_ref, var_names=["Gene49", "Gene3"], use_raw=True, gene_symbols="symbol")
+    assert list(adata.obsm["gw_expression"]) == ["Gene49", "Gene3"]
+    np.testing.assert_allclose(adata.obsm["gw_expression"], expected[:, [49, 3]], rtol=1e-5, atol=1e-6)
+    assert adata.uns["gw_transfer"]["params"]["gene_symbols"] == "symbol"
+    if kind == "backed":
+        adata_ref.file.close()
+
+
+def test_symbols_of_a_layer(coupled):
+    adata, adata_ref = coupled
+    adata_ref.var["symbol"] = pd.Categorical([f"S{i}" for i in range(40)])
+    sae.tl.gw_transfer(adata, adata_ref, var_names=["S7", "S2"], gene_symbols="symbol", layer="counts")
+    expected = shares(adata) @ adata_ref.layers["counts"][:, [7, 2]].toarray()
+    np.testing.assert_allclose(adata.obsm["gw_expression"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_labels_say_of_the_coupling_goes_along(coupled):
+    adata, adata_ref = coupled
+    table = pd.DataFrame({"accuracy": [0.8, 0.4], "pvalue": [0.01, 0.3]}, index=["type", "sick"])
+    adata.uns["gw_map"]["label_accuracy"] = table
+    sae.tl.gw_transfer(adata, adata_ref, obs="type")
+    pd.testing.assert_frame_equal(adata.uns["gw_transfer"]["label_accuracy"], table)
+    assert adata.uns["gw_transfer"]["label_accuracy"] is not table
+    adata.uns["gw_map"]["ambiguous"] = True
+    with pytest.warns(SignificanceWarning, match=r"`adata.obs\['type'\]` agree with it more than by chance") as caught:
+        sae.tl.gw_transfer(adata, adata_ref, obs="type")
+    assert "sick" not in str(caught[0].message)
+    del adata.uns["gw_map"]["label_accuracy"]
+    with pytest.warns(SignificanceWarning, match="disagrees with it \\(`ambiguous`\\).$"):
+        sae.tl.gw_transfer(adata, adata_ref, obs="type")
+    assert "label_accuracy" not in adata.uns["gw_transfer"]

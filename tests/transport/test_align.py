@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from saescape.metrics import foscttm
 from saescape.transport._align import Settings, align, align_pot
 from saescape.transport._coreset import coreset
+from saescape.transport._embedding import embed
+from saescape.transport._pot import pot_entropic
 
 
 def settings(metric="euclidean", **kwargs):
@@ -86,6 +89,21 @@ def test_extension_from_landmarks_agrees_with_all_cells(isometry):
     correlation = np.corrcoef(few.readout.projections[0].ravel(), full.readout.projections[0].ravel())[0, 1]
     assert correlation > 0.99
     assert few.readout.marginal_error < 0.02
+
+
+def test_as_many_landmarks_as_cells_are_the_dense_solution(isometry):
+    x, y, _ = isometry
+    ours = align(x, y, settings(epsilon=0.2, n_landmarks=150), [y], np.random.default_rng(0))
+    points = [embed(side, "euclidean", rng=np.random.default_rng(0)).points for side in (x, y)]
+    costs = [cdist(p, p, "sqeuclidean") for p in points]
+    # POT stays where it is put, so the plan is a solution of the dense problem too
+    start = ours.readout.coupling.toarray().astype(np.float64)
+    for _ in range(50):
+        start *= 1 / (150 * start.sum(1, keepdims=True))
+        start *= 1 / (150 * start.sum(0, keepdims=True))
+    theirs = pot_entropic(*costs, 0.2, start=start)
+    np.testing.assert_allclose(ours.loss, theirs.loss, rtol=0.03)
+    assert np.abs(theirs.plan - start).sum() < 0.1
 
 
 def test_pot_finds_the_same_coupling(isometry):

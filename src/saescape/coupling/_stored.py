@@ -48,6 +48,11 @@ class StoredCoupling:
     def loss(self) -> float:
         return float(self.entry.get("gw_loss", np.nan))
 
+    @property
+    def label_accuracy(self) -> pd.DataFrame | None:
+        table = self.entry.get("label_accuracy")
+        return table if isinstance(table, pd.DataFrame) and len(table) else None
+
     def doubts(self) -> list[str]:
         """Why what is read from the coupling may be wrong; empty for a significant and unambiguous one."""
         reasons = []
@@ -118,6 +123,17 @@ def stored_coupling(adata: AnnData, adata_ref: AnnData, key: str | None) -> Stor
     return StoredCoupling(keys, plan, np.asarray(plan.sum(1)).ravel(), entry)
 
 
+def labels_in_favour(label_accuracy: pd.DataFrame | None) -> str:
+    """Sentences on the known labels that agree with the coupling more than by chance."""
+    if label_accuracy is None or "pvalue" not in label_accuracy:
+        return ""
+    return "".join(
+        f" The labels in `adata.obs[{column!r}]` agree with it more than by chance (p = {pvalue:.2g})."
+        for column, pvalue in label_accuracy["pvalue"].items()
+        if pvalue <= _ALPHA
+    )
+
+
 def warn_about(coupling: StoredCoupling) -> None:
     """Say once what a caller's result may suffer from."""
     n_empty = int(np.sum(coupling.mass == 0))
@@ -130,4 +146,5 @@ def warn_about(coupling: StoredCoupling) -> None:
     reasons = coupling.doubts()
     if reasons:
         msg = f"Values carried over through this coupling may be wrong: {' and '.join(reasons)}."
+        msg += labels_in_favour(coupling.label_accuracy)
         warnings.warn(msg, SignificanceWarning, stacklevel=3)

@@ -49,12 +49,30 @@ class Transferred:
             table = pd.concat([kept, table]) if len(kept) else table
         for (attr, name), value in self.values.items():
             getattr(adata, attr)[name] = value
-        adata.uns[keys.uns] = {"transferred": True, "slots": table, "params": params}
+        adata.uns[keys.uns] = {
+            "transferred": True,
+            "slots": table,
+            **label_record(self.coupling),
+            "params": params,
+        }
+
+
+def expression_source(layer: str | None, *, use_raw: bool) -> str:
+    """Where expression came from."""
+    if use_raw:
+        return "raw.X"
+    return "X" if layer is None else f"layers[{layer!r}]"
 
 
 def record(coupling: StoredCoupling) -> dict[str, Any]:
     """How far the coupling can be trusted, kept beside what was carried over by it."""
     return {"gw_loss": coupling.loss, "pvalue": coupling.pvalue, "ambiguous": coupling.ambiguous}
+
+
+def label_record(coupling: StoredCoupling) -> dict[str, pd.DataFrame]:
+    """How well the coupling agrees with labels known on both sides, where there are any."""
+    table = coupling.label_accuracy
+    return {} if table is None else {"label_accuracy": table.copy()}
 
 
 def _slot(attr: str, name: str) -> str:

@@ -4,6 +4,7 @@ from ._coupling_df import coupling_df
 from ._crops import crops
 from ._features import features
 from ._gw_expression import gw_expression
+from ._gw_links_df import gw_links_df
 from ._sae import sae
 
-__all__ = ["coupling_df", "crops", "features", "gw_expression", "sae"]
+__all__ = ["coupling_df", "crops", "features", "gw_expression", "gw_links_df", "sae"]

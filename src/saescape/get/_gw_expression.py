@@ -10,9 +10,9 @@ from saescape._docs import doc_params
 from saescape._keys import gw_transfer_keys
 from saescape._memory import check_memory
 from saescape._validate import check_adata, string_list
-from saescape.coupling._expression import reference_expression
+from saescape.coupling._expression import genes_of, reference_expression
 from saescape.coupling._stored import stored_coupling, warn_about
-from saescape.coupling._transferred import record
+from saescape.coupling._transferred import label_record, record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ def gw_expression(
     var_names: str | Sequence[str] | None = None,
     *,
     layer: str | None = None,
+    use_raw: bool = False,
+    gene_symbols: str | None = None,
     key: str | None = None,
 ) -> AnnData:
     r"""Expression carried over from the reference through a stored coupling, as a new AnnData with genes as variables.
@@ -43,6 +45,11 @@ def gw_expression(
         Genes; None for all.
     layer
         Layer of `adata_ref`; None for `.X`.
+    use_raw
+        Take expression and genes from `adata_ref.raw`, as in :func:`scanpy.get.obs_df`.
+    gene_symbols
+        Column of `adata_ref.var` (of `adata_ref.raw.var` with `use_raw`) in which `var_names` are looked up; None for
+        its index. The variables of the result have the names of the index either way.
     key
         `key_added` of :func:`saescape.tl.gw_map`; None for the default.
 
@@ -51,15 +58,16 @@ def gw_expression(
     New AnnData: `.X` float32 `(n_obs, n_genes)`, dense; `.obs`, `.obsm` (without the coupling) and `.uns` are copied
     from `adata`, `.var` from `adata_ref`, with the column `transferred` set to True, which survives
     :func:`anndata.concat`. `.uns["gw_transfer"]` (`key + "_transfer"`) has `transferred` (True), `gw_loss`, `pvalue`
-    and `ambiguous` of the coupling, and `params`. Cells without mass are NaN. `.uns["log1p"]` is that of the reference
-    when `.X` is taken.
+    and `ambiguous` of the coupling, its `label_accuracy` if it has any, and `params`. Cells without mass are NaN.
+    `.uns["log1p"]` is that of the reference when `.X` or `.raw` is taken.
 
     Raises
     ------
     KeyError
-        If the coupling, a gene or the layer does not exist.
+        If the coupling, a gene, the layer or the column does not exist.
     ValueError
-        If cells of the coupling are missing in `adata_ref`, names are not unique or values not finite.
+        If cells of the coupling are missing in `adata_ref`, names are not unique or values not finite, or `use_raw`
+        meets a `layer` or no `.raw`.
     MemoryError
         If the result does not fit.
 
@@ -90,13 +98,13 @@ def gw_expression(
         msg = "`var_names` names no gene; give at least one, or None for all."
         raise ValueError(msg)
     coupling = stored_coupling(adata, adata_ref, key)
-    rows = reference_expression(adata_ref, genes, layer)
+    rows = reference_expression(adata_ref, genes, layer, use_raw=use_raw, gene_symbols=gene_symbols)
     check_memory(adata.n_obs, rows.n_dims, "The result")
 
     from saescape.transport._transfer import barycentric, conditional
 
     expression = barycentric(conditional(coupling.plan), rows)
-    var = (adata_ref.var if genes is None else adata_ref.var.loc[genes]).copy()
+    var = genes_of(adata_ref, genes, use_raw=use_raw, gene_symbols=gene_symbols)
     var["transferred"] = True
     uns = {name: deepcopy(value) for name, value in adata.uns.items() if name != "log1p"}
     if layer is None and "log1p" in adata_ref.uns:
@@ -104,7 +112,14 @@ def gw_expression(
     uns[gw_transfer_keys(key).uns] = {
         "transferred": True,
         **record(coupling),
-        "params": {"layer": layer, "key": key, "version": version("saescape")},
+        **label_record(coupling),
+        "params": {
+            "layer": layer,
+            "use_raw": bool(use_raw),
+            "gene_symbols": gene_symbols,
+            "key": key,
+            "version": version("saescape"),
+        },
     }
     warn_about(coupling)
     return AnnData(

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# points; with larger fonts of a style, as scanpy's, texts would lie over each other
+TITLE, TEXT, SMALL = 10.0, 9.0, 8.0
+
 
 def new_axes(ax: Axes | None, *, figsize: tuple[float, float] | None = None) -> Axes:
     """Return the axes given, or those of a new figure."""
@@ -24,3 +27,14 @@ def show_if_wanted(*, show: bool | None) -> None:
 
     if sc.settings.autoshow if show is None else show:
         plt.show()
+
+
+def fit_texts(ax: Axes) -> None:
+    """Give title, labels, ticks and legend sizes that do not depend on the style in use."""
+    ax.title.set_fontsize(TITLE)
+    ax.tick_params(labelsize=SMALL)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_fontsize(TEXT)
+    legend = ax.get_legend()
+    for text in legend.get_texts() if legend is not None else ():
+        text.set_fontsize(SMALL)

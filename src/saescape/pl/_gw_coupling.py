@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from saescape._docs import doc_params
 from saescape._keys import gw_keys
 from saescape.get import coupling_df
 
-from ._axes import new_axes, show_if_wanted
+from ._axes import SMALL, fit_texts, new_axes, show_if_wanted
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # numbers are written into the cells of tables up to this size
 _MAX_ANNOTATED = 12
+# inches: the whole that many groups aim at, the smallest and largest cell, a letter
+_WIDE, _CELL, _LETTER = 6.0, (0.2, 0.5), 0.07
 
 
 @doc_params
@@ -31,7 +33,9 @@ def gw_coupling(
 ) -> Axes:
     """Heat map of where the groups of one modality go in the other.
 
-    The title has the p-value of the coupling and says when it is ambiguous.
+    The title has the p-value of the coupling and says when it is ambiguous. For labels that the coupling was
+    compared with (`obs` of :func:`saescape.tl.gw_map`, the same column on both sides), it also has their balanced
+    accuracy and its p-value. Groups without mass are grey.
 
     Parameters
     ----------
@@ -65,30 +69,58 @@ def gw_coupling(
     ...     sae.tl.gw_map(adata, adata_ref, use_rep="X_image", n_nulls=0, show_progress_bar=False, device="cpu")
     >>> ax = sae.pl.gw_coupling(adata, adata_ref, "cell_type", "cell_type", show=False)
     """
+    import matplotlib as mpl
+
     df = coupling_df(adata, adata_ref, groupby, groupby_ref, key=key)
     n_rows, n_columns = df.shape
-    ax = new_axes(ax, figsize=(max(3.6, 2.2 + 0.5 * n_columns), max(2.6, 1.6 + 0.42 * n_rows)))
+    width, height = (n * float(np.clip(_WIDE / n, *_CELL)) for n in (n_columns, n_rows))
+    if ax is None:
+        long_row, long_column = (_LETTER * max(len(str(name)) for name in names) for names in (df.index, df.columns))
+        # names of columns stand at 45 degrees
+        size = (max(3.6, 1.4 + width + long_row), max(2.6, 0.9 + 0.85 * height + 0.7 * long_column))
+        ax = new_axes(None, figsize=size)
     values = df.to_numpy()
-    image = ax.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    # groups without mass go nowhere
+    shown = np.ma.masked_where(np.broadcast_to(values.sum(1, keepdims=True) == 0, values.shape), values)
+    cmap = mpl.colormaps["viridis"].with_extremes(bad="0.85")
+    image = ax.imshow(shown, cmap=cmap, vmin=0, vmax=1, aspect="auto")
     ax.grid(visible=False)
-    ax.set_xticks(range(n_columns), df.columns, rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(n_rows), df.index)
-    ax.set_xlabel(f"reference {groupby_ref}")
-    ax.set_ylabel(groupby)
+    rotated: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(n_columns), df.columns, parse_math=False, **rotated)
+    ax.set_yticks(range(n_rows), df.index, parse_math=False)
+    ax.set_xlabel(f"reference {groupby_ref}", parse_math=False)
+    ax.set_ylabel(groupby, parse_math=False)
+    ax.set_title(_title(adata.uns[gw_keys(key).uns], groupby, groupby_ref), parse_math=False)
+    bar = ax.figure.colorbar(image, ax=ax, label="share of mass")
+    fit_texts(ax)
+    fit_texts(bar.ax)
     if max(n_rows, n_columns) <= _MAX_ANNOTATED:
-        for i in range(n_rows):
-            for j in range(n_columns):
-                color = "black" if values[i, j] > 0.6 else "white"
-                ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize="small", color=color)
-    ax.set_title(_title(adata.uns[gw_keys(key).uns]))
-    ax.figure.colorbar(image, ax=ax, label="share of mass")
+        _annotate(ax, shown)
     show_if_wanted(show=show)
     return ax
 
 
-def _title(stored: dict) -> str:
-    pvalue = float(stored["pvalue"])
+def _annotate(ax: Axes, shown: np.ma.MaskedArray) -> None:
+    """Write the shares into their cells, whose size is known once the figure has been laid out."""
+    ax.figure.canvas.figure.draw_without_rendering()
+    box = ax.get_window_extent()
+    width, height = (72 / ax.figure.dpi * n for n in (box.width / shown.shape[1], box.height / shown.shape[0]))
+    fontsize = min(SMALL, width / 2.7, height / 1.3)
+    for i, j in zip(*np.nonzero(~np.ma.getmaskarray(shown)), strict=True):
+        color = "black" if shown[i, j] > 0.6 else "white"
+        ax.text(j, i, f"{shown[i, j]:.2f}", ha="center", va="center", fontsize=fontsize, color=color)
+
+
+def _title(stored: dict, groupby: str, groupby_ref: str) -> str:
+    pvalue = float(stored.get("pvalue", np.nan))
     parts = [f"GW loss {float(stored['gw_loss']):.2f}", "p not tested" if np.isnan(pvalue) else f"p = {pvalue:.2g}"]
-    if bool(stored["ambiguous"]):
+    if bool(stored.get("ambiguous", False)):
         parts.append("ambiguous")
-    return ", ".join(parts)
+    title = ", ".join(parts)
+    known = stored.get("label_accuracy")
+    if known is not None and groupby == groupby_ref and groupby in known.index:
+        row = known.loc[groupby]
+        title += (
+            f"\nbalanced accuracy {row['balanced_accuracy']:.2f} (chance {row['chance']:.2f}, p = {row['pvalue']:.2g})"
+        )
+    return title

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ._compare_representations import compare_representations
+from ._gw_links import gw_links
 from ._gw_map import gw_map
 from ._gw_transfer import gw_transfer
 from ._sae_fit import sae_fit
@@ -10,6 +11,7 @@ from ._superposition_score import superposition_score
 
 __all__ = [
     "compare_representations",
+    "gw_links",
     "gw_map",
     "gw_transfer",
     "sae_fit",

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from saescape._logging import logg
 from saescape._warnings import ConvergenceWarning, SignificanceWarning
+from saescape.coupling._stored import labels_in_favour
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from anndata import AnnData
@@ -60,25 +63,34 @@ def write(
     labels: list[Labels],
     result: dict[str, Any],
     rng: np.random.Generator,
+    *,
+    used: Sequence[str] = (),
+    mass: bool = False,
 ) -> None:
-    """Transferred labels and their accuracy, and all slots; nothing is written before all is computed."""
+    """Transferred labels and their accuracy, and all slots; nothing is written before all is computed.
+
+    Columns `used` for the coupling have no p-value; `mass` asks for the cells' mass too.
+    """
     from saescape.metrics import label_transfer_accuracy
 
-    projection, *mass = alignment.readout.projections
+    projection, *shares = alignment.readout.projections
     accuracy: dict[str, dict[str, float]] = {}
-    columns: dict[str, Any] = {keys.confidence: alignment.readout.confidence}
-    for label, share in zip(labels, mass, strict=True):
+    columns: dict[str, Any] = {keys.confidence: alignment.readout.confidence, keys.distortion: alignment.distortion}
+    if mass:
+        columns[keys.mass] = (alignment.readout.row_mass * adata.n_obs).astype(np.float32)
+    for label, share in zip(labels, shares, strict=True):
         winner = np.where(share.max(1) > 0, share.argmax(1), -1)
         predicted = pd.Categorical.from_codes(winner, categories=label.categories)
         columns[keys.label(label.column)] = predicted
         columns[keys.label_prob(label.column)] = share.max(1).astype(np.float32)
-        if label.column in adata.obs and adata.obs[label.column].notna().any():
+        if label.column in adata.obs and _shares_names(adata.obs[label.column], label):
             truth = adata.obs[label.column]
             accuracy[label.column] = {
                 "balanced_accuracy": label_transfer_accuracy(truth, predicted),
                 "accuracy": label_transfer_accuracy(truth, predicted, balanced=False),
                 "chance": 1 / truth.nunique(),
-                "pvalue": _name_pvalue(truth, label, winner, rng),
+                "pvalue": float("nan") if label.column in used else _name_pvalue(truth, label, winner, rng),
+                "used": label.column in used,
             }
     if accuracy:
         result["label_accuracy"] = pd.DataFrame.from_dict(accuracy, orient="index")
@@ -89,13 +101,35 @@ def write(
     adata.uns[keys.uns] = result
 
 
+def _shares_names(truth: pd.Series, label: Labels) -> bool:
+    """Whether labels can be compared; says in the log where names differ altogether."""
+    known = truth.dropna().astype(str)
+    if len(known) == 0:
+        return False
+    shared = bool(known.isin(label.categories).any())
+    if not shared:
+        logg.warning(
+            f"`obs={label.column!r}`: no label of `adata.obs[{label.column!r}]` (such as {known.iloc[0]!r}) is one of "
+            f"`adata_ref.obs[{label.column!r}]` (such as {label.categories[0]!r}); no accuracy is reported."
+        )
+    return shared
+
+
+def log_links(n_links: tuple[int, int]) -> None:
+    """Say in the log that a neighbour graph was not connected."""
+    for name, number in zip(("adata", "adata_ref"), n_links, strict=True):
+        if number:
+            logg.info(
+                f"    the neighbor graph of `{name}` had {number + 1} components, joined by their shortest links"
+                " (`n_links`)"
+            )
+
+
 def _name_pvalue(truth: pd.Series, label: Labels, predicted: IntArray, rng: np.random.Generator) -> float:
     from saescape.transport._label_test import name_pvalue, recalls
 
     # compared as text, as the accuracy is; labels that the reference lacks say nothing about the names
     codes = label.categories.get_indexer(pd.Index(truth.astype(str).where(truth.notna())))
-    if not np.any(codes >= 0):
-        return float("nan")
     return name_pvalue(recalls(codes, predicted, len(label.categories)), rng)
 
 
@@ -119,7 +153,5 @@ def warn(
         reasons.append("another optimum with about the same loss disagrees with it (`ambiguous`)")
     if reasons:
         msg = f"Labels transferred through this coupling may be wrong: {' and '.join(reasons)}."
-        known = [] if label_accuracy is None else label_accuracy.query("pvalue <= 0.05")["pvalue"].items()
-        for column, pvalue in known:
-            msg += f" The labels in `adata.obs[{column!r}]` agree with it more than by chance (p = {pvalue:.2g})."
+        msg += labels_in_favour(label_accuracy)
         warnings.warn(msg, SignificanceWarning, stacklevel=3)

@@ -15,7 +15,7 @@ from saescape._validate import check_adata, check_copy, require_key, string_list
 from saescape.coupling._expression import reference_expression
 from saescape.coupling._obs_column import LabelColumn, read_column
 from saescape.coupling._stored import stored_coupling, warn_about
-from saescape.coupling._transferred import Transferred
+from saescape.coupling._transferred import Transferred, expression_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,8 @@ def gw_transfer(
     obs: str | Sequence[str] | None = None,
     var_names: str | Sequence[str] | None = None,
     layer: str | None = None,
+    use_raw: bool = False,
+    gene_symbols: str | None = None,
     obsm: str | Sequence[str] | None = None,
     key: str | None = None,
     key_added: str | None = None,
@@ -63,6 +65,11 @@ def gw_transfer(
         Genes whose expression is carried over. For many of them see :func:`saescape.get.gw_expression`.
     layer
         Layer of `adata_ref` with the expression; None for `.X`.
+    use_raw
+        Take the expression from `adata_ref.raw`, as in :func:`scanpy.get.obs_df`.
+    gene_symbols
+        Column of `adata_ref.var` (of `adata_ref.raw.var` with `use_raw`) in which `var_names` are looked up; None for
+        its index.
     obsm
         Key or keys of `adata_ref.obsm` (two-dimensional, dense or sparse). The mean of an embedding such as `X_umap`
         can lie where no cell is.
@@ -92,15 +99,17 @@ def gw_transfer(
     `adata.uns['gw_transfer' | key_added + '_transfer']` : :class:`dict`
         `transferred` (True), `slots` (table of all slots written by this and earlier calls: `source`, `n_missing`
         cells without a value, `mass`, the share of the coupling that carried a value, and `gw_loss`, `pvalue` and
-        `ambiguous` of the coupling), `params` of the last call.
+        `ambiguous` of the coupling), `label_accuracy` (that of :func:`saescape.tl.gw_map`, if it has any: whether
+        known labels agree with the coupling more than by chance), `params` of the last call.
 
     Raises
     ------
     KeyError
         If the coupling, a column, a gene, a layer or a representation does not exist.
     ValueError
-        If nothing is asked for, cells of the coupling are missing in `adata_ref`, names are not unique, values are not
-        finite, a column is empty, a gene has a slash in its name, or a result would replace a slot of the coupling.
+        If nothing is asked for, `use_raw` meets a `layer` or there is no `.raw`, cells of the coupling are missing in
+        `adata_ref`, names are not unique, values are not finite, a column is empty, a gene has a slash in its name, or
+        a result would replace a slot of the coupling.
     TypeError
         For columns that are neither labels nor numbers (such as dates).
     MemoryError
@@ -136,8 +145,10 @@ def gw_transfer(
     check_adata(adata_ref, "adata_ref")
     check_copy(adata, copy=copy)
     columns, genes, names = string_list("obs", obs), string_list("var_names", var_names), string_list("obsm", obsm)
-    if layer is not None and not genes:
-        msg = f"`layer={layer!r}` needs `var_names`; for all genes call `sae.get.gw_expression(adata, adata_ref)`."
+    given = {"layer": layer, "use_raw": use_raw or None, "gene_symbols": gene_symbols}
+    idle = next((f"{name}={value!r}" for name, value in given.items() if value is not None), None)
+    if idle and not genes:
+        msg = f"`{idle}` needs `var_names`; for all genes call `sae.get.gw_expression(adata, adata_ref)`."
         raise ValueError(msg)
     if not columns and not genes and not names:
         msg = "Nothing to carry over; give `obs`, `var_names` or `obsm`."
@@ -153,7 +164,9 @@ def gw_transfer(
     keys = gw_transfer_keys(key, key_added)
     sources = [read_column(adata_ref, column) for column in columns]
     arrays = {name: _obsm_rows(adata_ref, name) for name in names}
-    expression = reference_expression(adata_ref, genes, layer) if genes else None
+    expression = None
+    if genes:
+        expression = reference_expression(adata_ref, genes, layer, use_raw=use_raw, gene_symbols=gene_symbols)
     _check_slots(coupling, keys, sources, names, genes)
     check_memory(adata.n_obs, sum(rows.n_dims for rows in arrays.values()) + len(genes), "The result")
 
@@ -171,13 +184,15 @@ def gw_transfer(
         results.add("obsm", keys.obsm(name), values, f"obsm[{name!r}]")
     if expression is not None:
         table = pd.DataFrame(barycentric(weights, expression), index=adata.obs_names, columns=pd.Index(genes))
-        results.add("obsm", keys.expression, table, "X" if layer is None else f"layers[{layer!r}]")
+        results.add("obsm", keys.expression, table, expression_source(layer, use_raw=use_raw))
 
     adata = adata.copy() if copy else adata
     params = {
         "obs": np.array(columns, dtype=str) if columns else None,
         "var_names": np.array(genes, dtype=str) if genes else None,
         "layer": layer,
+        "use_raw": bool(use_raw),
+        "gene_symbols": gene_symbols,
         "obsm": np.array(names, dtype=str) if names else None,
         "key": key,
         "key_added": key_added,
@@ -210,6 +225,7 @@ def _check_slots(
     """No result may take the place of another one or of the coupling."""
     taken = {
         ("obs", coupling.keys.confidence): "the confidence of the coupling",
+        ("obs", coupling.keys.distortion): "the distortion of the coupling",
         ("obsm", coupling.keys.coupling): "the coupling",
         ("obsm", coupling.keys.projection): "the projection of the coupling",
         ("uns", coupling.keys.uns): "the record of the coupling",

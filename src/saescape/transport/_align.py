@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,14 @@ import torch
 from saescape._threads import one_thread
 
 from ._coreset import coreset
+from ._distortion import dense_distortion, distortion, distortion_target
 from ._embedding import dense_costs, embed
 from ._plan import FactoredPlan
 from ._pot import pot_entropic
-from ._problem import Problem, make_side
+from ._problem import make_side
 from ._readout import read_plan
-from ._search import agreement, search
+from ._relaxed import make_problem
+from ._search import agreement, barycentric, search
 from ._solver import solve
 from ._starts import starting_points
 
@@ -25,17 +28,24 @@ if TYPE_CHECKING:
 
     from saescape._typing import FloatArray
 
+    from ._joint import JointCost
+    from ._problem import Problem
     from ._readout import Readout
+    from ._sparse_rows import Rows
 
 _SEARCH_SIZE = 192
-_SOLVE_SIZE = 1000
+SOLVE_SIZE = 1000
 _N_REFINED = 3
 _HOT = 0.25
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How costs are made and the problem is solved; `epsilon` in units of the SD of the pairwise costs."""
+    """How costs are made and the problem is solved; `epsilon` in units of the SD of the pairwise costs.
+
+    `alpha` is the weight of the structure where there is a cost of labels too, `penalty` that of the divergence of each
+    side's marginal from the given one.
+    """
 
     metrics: tuple[str, ...]
     n_neighbors: int | None
@@ -43,6 +53,8 @@ class Settings:
     n_starts: int
     n_landmarks: int | None = None
     device: str | torch.device = "cpu"
+    alpha: float = 1.0
+    penalty: tuple[float, float] = (inf, inf)
 
 
 @dataclass(frozen=True)
@@ -56,36 +68,46 @@ class Starts:
 
 @dataclass(frozen=True)
 class Alignment:
-    """A coupling and how it was found: all starts, and the best distinct optima at one and the same resolution."""
+    """A coupling and how it was found: all starts, and the best distinct optima at one and the same resolution.
+
+    `loss` is that of the structure, `distortion` `(n,)` each cell's share of it; `joint_cost` the mean cost of the labels
+    of coupled cells, 0 for independence.
+    """
 
     readout: Readout
     loss: float
+    distortion: FloatArray
     converged: bool
     starts: Starts
     optima: Starts
     n_links: tuple[int, int]
+    joint_cost: float = 0.0
 
 
-def _ignore() -> None:
+def _ignore(phase: str = "") -> None:
     """Report no progress."""
 
 
 def align(
-    x: FloatArray,
-    y: FloatArray,
+    x: Rows,
+    y: Rows,
     settings: Settings,
     targets: Sequence[FloatArray],
     rng: np.random.Generator,
-    step: Callable[[], object] = _ignore,
+    step: Callable[..., object] = _ignore,
+    joint: JointCost | None = None,
 ) -> Alignment:
-    """Couple all cells of `x` and `y`: embed, search on a coreset, refine the best optima, extend to all cells."""
-    problem, views, n_links = _embed_sides(x, y, settings, rng)
-    step()
-    small = _summary(views, _SEARCH_SIZE, settings, rng)
+    """Couple all cells of `x` and `y`: embed, search on a coreset, refine the best optima, extend to all cells.
+
+    `step` is called after each of these with what comes next.
+    """
+    problem, views, n_links = _embed_sides(x, y, settings, rng, joint)
+    step("searching")
+    small = _summary(views, _SEARCH_SIZE, settings, rng, joint)
     with one_thread():
         found = search(small, settings.epsilon, settings.n_starts, rng)
-    step()
-    core = _summary(views, settings.n_landmarks or _SOLVE_SIZE, settings, rng)
+    step("extending to all cells")
+    core = _summary(views, settings.n_landmarks or SOLVE_SIZE, settings, rng, joint)
     refined = [
         solve(core, cross[None], settings.epsilon, epsilon_start=max(settings.epsilon, 0.2))
         for cross in found.cross[:_N_REFINED]
@@ -93,15 +115,19 @@ def align(
     best = int(np.argmin([float(r.objective[0]) for r in refined]))
     plan = FactoredPlan(problem, core, refined[best], settings.epsilon)
     settled = plan.polish()
-    step()
-    readout = read_plan(plan.blocks(), plan.shape, targets)
-    step()
+    step("reading the plan")
+    mass = plan.marginals()
+    extended = [*targets, distortion_target(problem.y, mass[1])]
+    readout = read_plan(plan.blocks(), plan.shape, extended, mass)
+    distorted = distortion(problem.x, problem.y, *mass, readout.projections.pop())
+    step("testing")
 
-    moved = torch.cat([r.plan @ core.y.points / core.x.weight[:, None] for r in refined])
+    moved = torch.cat([barycentric(r.plan, core.y.points) for r in refined])
     starts = agreement(found.start_projection, found.projection[best], small.x.weight)
     return Alignment(
         readout=readout,
         loss=plan.loss,
+        distortion=distorted,
         converged=settled,
         starts=Starts(found.kinds, _numpy(found.start_loss), _numpy(starts)),
         optima=Starts(
@@ -110,28 +136,31 @@ def align(
             _numpy(agreement(moved, moved[best], core.x.weight)),
         ),
         n_links=n_links,
+        joint_cost=plan.joint_cost,
     )
 
 
 def align_pot(
-    x: FloatArray,
-    y: FloatArray,
+    x: Rows,
+    y: Rows,
     settings: Settings,
     targets: Sequence[FloatArray],
     rng: np.random.Generator,
-    step: Callable[[], object] = _ignore,
+    step: Callable[..., object] = _ignore,
+    joint: JointCost | None = None,
 ) -> Alignment:
     """Couple all cells with POT's dense entropic solver, from the same kinds of starts."""
-    problem, views, _ = _embed_sides(x, y, settings, rng)
+    problem, views, _ = _embed_sides(x, y, settings, rng, joint)
     (cost_x, links_x), (cost_y, links_y) = (
         dense_costs(side, settings.metrics[0], n_neighbors=settings.n_neighbors, rng=rng) for side in (x, y)
     )
     step()
-    starts, kinds = starting_points(_summary(views, _SEARCH_SIZE, settings, rng), settings.n_starts, rng)
+    starts, kinds = starting_points(_summary(views, _SEARCH_SIZE, settings, rng, joint), settings.n_starts, rng)
+    labels = None if joint is None else joint.x.astype(np.float64) @ joint.y.T
     results = []
     for start, kind in zip(starts, kinds, strict=True):
         first = None if kind == "product" else _plan_from(problem, start)
-        results.append(pot_entropic(cost_x, cost_y, settings.epsilon, start=first))
+        results.append(pot_entropic(cost_x, cost_y, settings.epsilon, start=first, labels=labels, alpha=settings.alpha))
         step()
     best = int(np.argmin([r.objective for r in results]))
     blocks = _dense_blocks(results[best].plan)
@@ -143,15 +172,17 @@ def align_pot(
     return Alignment(
         readout=readout,
         loss=results[best].loss,
+        distortion=dense_distortion(cost_x, cost_y, results[best].plan),
         converged=results[best].converged,
         starts=starts_found,
         optima=starts_found,
         n_links=(links_x, links_y),
+        joint_cost=0.0 if labels is None else float(np.sum(labels * results[best].plan)),
     )
 
 
 def _embed_sides(
-    x: FloatArray, y: FloatArray, settings: Settings, rng: np.random.Generator
+    x: Rows, y: Rows, settings: Settings, rng: np.random.Generator, joint: JointCost | None
 ) -> tuple[Problem, tuple[list[FloatArray], list[FloatArray]], tuple[int, int]]:
     views: tuple[list[FloatArray], list[FloatArray]] = ([], [])
     links = [0, 0]
@@ -160,19 +191,25 @@ def _embed_sides(
             embedding = embed(side, metric, n_neighbors=settings.n_neighbors, rng=rng)
             views[i].append(embedding.points)
             links[i] = max(links[i], embedding.n_links)
-    sides = [make_side(v, device=settings.device) for v in views]
-    return Problem(*sides), views, (links[0], links[1])
+    labels = (None, None) if joint is None else (joint.x, joint.y)
+    sides = [make_side(v, None, settings.device, label) for v, label in zip(views, labels, strict=True)]
+    return make_problem(sides[0], sides[1], settings.alpha, settings.penalty), views, (links[0], links[1])
 
 
 def _summary(
-    views: tuple[list[FloatArray], list[FloatArray]], size: int, settings: Settings, rng: np.random.Generator
+    views: tuple[list[FloatArray], list[FloatArray]],
+    size: int,
+    settings: Settings,
+    rng: np.random.Generator,
+    joint: JointCost | None,
 ) -> Problem:
     """The problem on a coreset of each side."""
     sides = []
-    for side in views:
+    for side, labels in zip(views, (None, None) if joint is None else (joint.x, joint.y), strict=True):
         summary = coreset(np.concatenate(side, 1), size, rng)
-        sides.append(make_side([summary.means(v) for v in side], summary.weight, settings.device))
-    return Problem(*sides)
+        factor = None if labels is None else summary.means(labels)
+        sides.append(make_side([summary.means(v) for v in side], summary.weight, settings.device, factor))
+    return make_problem(sides[0], sides[1], settings.alpha, settings.penalty)
 
 
 def _numpy(values: torch.Tensor) -> FloatArray:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
+from scipy.spatial.distance import cdist
 
-from ._neighbors import geodesic_to, nearest
+from ._diffusion import diffusion_points
+from ._neighbors import geodesic_to, nearest, squared_distances
+from ._sparse_rows import SparseRows, take_rows
 
 if TYPE_CHECKING:
     from saescape._typing import FloatArray, IntArray
 
-METRICS = ("geodesic", "euclidean", "cosine")
+    from ._sparse_rows import Rows
+
+METRICS = ("geodesic", "euclidean", "cosine", "diffusion")
 _BLOCK = 8192
-_N_LANDMARKS = 512
+N_LANDMARKS = 512
 
 
 @dataclass(frozen=True)
@@ -30,33 +35,50 @@ class Embedding:
     n_links: int = 0
 
 
-def prepare(x: FloatArray, metric: str) -> FloatArray:
-    """Rows as the metric sees them: centred (euclidean) or of unit length (cosine, geodesic).
+@overload
+def prepare(x: FloatArray, metric: str) -> FloatArray: ...
+
+
+@overload
+def prepare(x: SparseRows, metric: str) -> SparseRows: ...
+
+
+def prepare(x: Rows, metric: str) -> Rows:
+    """Rows as the metric sees them, float32: centred (euclidean) or of unit length (all others).
 
     Unit length is what makes modalities with different depth or brightness per cell comparable.
     """
-    x = np.asarray(x, np.float64)
-    if metric == "euclidean":
-        return (x - x.mean(0)).astype(np.float32)
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return (x / np.where(length > 0, length, 1)).astype(np.float32)
+    if isinstance(x, SparseRows):
+        # a common offset changes no distance, and would leave no zeros
+        return x if metric == "euclidean" else x.of_unit_length()
+    x = np.asarray(x)
+    mean = x.mean(0, dtype=np.float64)
+    out = np.empty(x.shape, np.float32)
+    for start in range(0, len(x), _BLOCK):
+        rows = x[start : start + _BLOCK].astype(np.float64)
+        if metric == "euclidean":
+            out[start : start + _BLOCK] = rows - mean
+        else:
+            length = np.linalg.norm(rows, axis=1, keepdims=True)
+            out[start : start + _BLOCK] = rows / np.where(length > 0, length, 1)
+    return out
 
 
 def embed(
-    x: FloatArray,
+    x: Rows,
     metric: str,
     *,
     n_neighbors: int | None = None,
     rank: int = 20,
-    n_landmarks: int = _N_LANDMARKS,
+    n_landmarks: int = N_LANDMARKS,
     prepared: bool = False,
     rng: np.random.Generator,
 ) -> Embedding:
     """Embed the cells so that squared distances approximate the metric's distances.
 
-    Euclidean distances (not squared), chord distances of unit vectors (`cosine`) and, closely, geodesics are of
-    conditionally negative type: they are squared distances of some Hilbert space, and the leading `rank` axes of
-    that space are found from the distances to landmarks (landmark MDS; de Silva & Tenenbaum 2004).
+    Euclidean distances (not squared), chord distances of unit vectors (`cosine`), diffusion distances and, closely,
+    geodesics are of conditionally negative type: they are squared distances of some Hilbert space, and the leading
+    `rank` axes of that space are found from the distances to landmarks (landmark MDS; de Silva & Tenenbaum 2004).
 
     Raises
     ------
@@ -65,15 +87,16 @@ def embed(
     """
     rows = np.asarray(x, np.float32) if prepared else prepare(x, metric)
     n = len(rows)
-    landmarks = choose_landmarks(rows, min(n, n_landmarks), rng)
     n_links = 0
+    if metric == "diffusion":
+        _check_not_constant(_distances(rows, rows[:1]).max(), rows)
+        rows, n_links = diffusion_points(rows, default_neighbors(n, n_neighbors), rng)
+    landmarks = choose_landmarks(rows, min(n, n_landmarks), rng)
     if metric == "geodesic":
         distances, n_links = geodesic_to(rows, landmarks, default_neighbors(n, n_neighbors), rng)
     else:
         distances = _distances(rows, rows[landmarks])
-    if not distances.max() > 1e-6 * max(1e-30, float(np.abs(rows).max())):
-        msg = "all distances are zero: the representation is constant"
-        raise ValueError(msg)
+    _check_not_constant(distances.max(), rows)
 
     between = distances[landmarks].astype(np.float64)
     between = (between + between.T) / 2
@@ -90,13 +113,17 @@ def embed(
     return Embedding(unit_cost(points), n_links)
 
 
-def dense_costs(
-    x: FloatArray, metric: str, *, n_neighbors: int | None, rng: np.random.Generator
-) -> tuple[FloatArray, int]:
+def dense_costs(x: Rows, metric: str, *, n_neighbors: int | None, rng: np.random.Generator) -> tuple[FloatArray, int]:
     """All pairwise distances `(n, n)` with SD one, float64, and the number of links added to the graph."""
-    rows = prepare(x, metric)
+    rows = prepare(x, metric)[:]
     n_links = 0
-    if metric == "geodesic":
+    if metric == "diffusion":
+        _check_not_constant(_distances(rows, rows[:1]).max(), rows)
+        points, n_links = diffusion_points(
+            rows, default_neighbors(len(rows), n_neighbors), rng, rank=None, n_anchors=len(rows)
+        )
+        distances = cdist(points, points)
+    elif metric == "geodesic":
         k = default_neighbors(len(rows), n_neighbors)
         distances, n_links = geodesic_to(rows, np.arange(len(rows)), k, rng, n_anchors=len(rows))
     else:
@@ -105,10 +132,15 @@ def dense_costs(
     costs = (costs + costs.T) / 2
     np.fill_diagonal(costs, 0)
     sd = costs.std()
-    if not sd > 1e-6 * max(1e-30, float(np.abs(rows).max())):
+    _check_not_constant(sd, rows)
+    return costs / sd, n_links
+
+
+def _check_not_constant(spread: float, rows: Rows) -> None:
+    values = rows.matrix if isinstance(rows, SparseRows) else rows
+    if not spread > 1e-6 * max(1e-30, float(values.max()), -float(values.min())):
         msg = "all distances are zero: the representation is constant"
         raise ValueError(msg)
-    return costs / sd, n_links
 
 
 def default_neighbors(n: int, n_neighbors: int | None) -> int:
@@ -127,7 +159,7 @@ def unit_cost(points: FloatArray) -> FloatArray:
     return (points / variance**0.25).astype(np.float32)
 
 
-def choose_landmarks(rows: FloatArray, n_landmarks: int, rng: np.random.Generator) -> IntArray:
+def choose_landmarks(rows: Rows, n_landmarks: int, rng: np.random.Generator) -> IntArray:
     """Choose half at random, half far from those (squared-distance sampling), so that rare populations are seen."""
     n = len(rows)
     if n_landmarks >= n:
@@ -135,14 +167,20 @@ def choose_landmarks(rows: FloatArray, n_landmarks: int, rng: np.random.Generato
     pool = rng.choice(n, min(n, 30 * n_landmarks), replace=False)
     half = n_landmarks // 2
     uniform, rest = pool[:half], pool[half:]
-    weight = nearest(rows[rest], rows[uniform], 1)[1][:, 0].astype(np.float64) ** 2 if half else np.zeros(len(rest))
+    weight = (
+        nearest(take_rows(rows, rest), rows[uniform], 1)[1][:, 0].astype(np.float64) ** 2
+        if half
+        else np.zeros(len(rest))
+    )
     # the small constant keeps every cell possible, also when all the others are copies of chosen ones
     weight = weight + max(weight.mean(), 1e-30)
     far = rng.choice(rest, n_landmarks - half, replace=False, p=weight / weight.sum())
     return np.sort(np.concatenate([uniform, far]))
 
 
-def _distances(rows: FloatArray, landmarks: FloatArray) -> FloatArray:
+def _distances(rows: Rows, landmarks: FloatArray) -> FloatArray:
+    if isinstance(rows, SparseRows):
+        return np.concatenate([np.sqrt(np.maximum(d, 0)) for _, d in squared_distances(rows, landmarks)])
     a, b = torch.from_numpy(rows), torch.from_numpy(landmarks)
     blocks = [torch.cdist(a[s : s + _BLOCK], b) for s in range(0, len(a), _BLOCK)]
     return torch.cat(blocks).numpy()

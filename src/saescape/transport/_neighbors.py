@@ -9,14 +9,24 @@ import torch
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components, dijkstra
 
+from ._sparse_rows import SparseRows
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from saescape._typing import FloatArray, IntArray
 
+    from ._sparse_rows import Rows
+
 _BLOCK = 2048
+# cells on which a graph is built when there are more
+N_ANCHORS = 4000
+# values of the pairs whose differences are taken at once
+_MAX_GATHERED = 2**24
 
 
 def nearest(
-    queries: FloatArray,
+    queries: Rows,
     points: FloatArray,
     k: int,
     *,
@@ -28,24 +38,47 @@ def nearest(
     With `exclude_self`, query i is point i and is left out; with `groups` (labels of queries and of points), points
     of the query's own group are left out.
     """
-    q_all, p_all = torch.from_numpy(_f32(queries)), torch.from_numpy(_f32(points))
-    squared = (p_all**2).sum(1)
+    points = _f32(points)
+    p_all = torch.from_numpy(points)
     indices, distances = [], []
-    for start in range(0, len(q_all), _BLOCK):
-        q = q_all[start : start + _BLOCK]
-        d2 = squared[None] - 2 * q @ p_all.T + (q**2).sum(1, keepdim=True)
+    for start, squares in squared_distances(queries, points):
+        d2 = torch.from_numpy(squares)
         if exclude_self:
-            d2[torch.arange(len(q)), torch.arange(start, start + len(q))] = torch.inf
+            d2[torch.arange(len(d2)), torch.arange(start, start + len(d2))] = torch.inf
         if groups is not None:
-            own = groups[0][start : start + _BLOCK, None] == groups[1][None]
+            own = groups[0][start : start + len(d2), None] == groups[1][None]
             d2[torch.from_numpy(own)] = torch.inf
         _, index = d2.topk(k, 1, largest=False)
         # differences of the chosen pairs only: the expanded square loses small distances to rounding
-        exact = (q[:, None] - p_all[index]).norm(dim=2)
+        size = max(1, _MAX_GATHERED // (k * points.shape[1]))
+        parts = []
+        for low in range(0, len(index), size):
+            q = torch.from_numpy(_f32(queries[start + low : start + min(low + size, len(index))]))
+            parts.append((q[:, None] - p_all[index[low : low + size]]).norm(dim=2))
+        exact = torch.cat(parts)
         order = exact.argsort(dim=1, stable=True)
         indices.append(index.gather(1, order))
         distances.append(exact.gather(1, order))
     return torch.cat(indices).numpy(), torch.cat(distances).numpy()
+
+
+def squared_distances(queries: Rows, points: FloatArray) -> Iterator[tuple[int, FloatArray]]:
+    """Squared Euclidean distances of blocks of queries to all points, by expanding the square: may round below zero."""
+    points = _f32(points)
+    squares = np.einsum("ij,ij->i", points, points)
+    # products with a sparse matrix want the rows of the other one side by side
+    columns = np.ascontiguousarray(points.T) if isinstance(queries, SparseRows) else points.T
+    for start in range(0, len(queries), _BLOCK):
+        if isinstance(queries, SparseRows):
+            block = queries.take(slice(start, start + _BLOCK))
+            own, products = block.squares(), block.matrix @ columns
+        else:
+            q = torch.from_numpy(_f32(queries[start : start + _BLOCK]))
+            own, products = (q**2).sum(1).numpy(), (q @ torch.from_numpy(columns)).numpy()
+        products *= -2
+        products += squares
+        products += own[:, None]
+        yield start, products
 
 
 def neighbor_graph(x: FloatArray, n_neighbors: int) -> tuple[sparse.csr_matrix, int]:
@@ -74,7 +107,7 @@ def neighbor_graph(x: FloatArray, n_neighbors: int) -> tuple[sparse.csr_matrix, 
 
 
 def geodesic_to(
-    x: FloatArray, landmarks: IntArray, n_neighbors: int, rng: np.random.Generator, n_anchors: int = 4000
+    x: Rows, landmarks: IntArray, n_neighbors: int, rng: np.random.Generator, n_anchors: int = N_ANCHORS
 ) -> tuple[FloatArray, int]:
     """Shortest-path distances `(n, n_landmarks)` on the neighbour graph, and the number of links added to connect it.
 
@@ -86,11 +119,12 @@ def geodesic_to(
         anchors = np.arange(n)
     else:
         anchors = np.unique(np.concatenate([landmarks, rng.choice(n, n_anchors, replace=False)]))
-    graph, n_links = neighbor_graph(x[anchors], n_neighbors)
+    points = x[anchors]
+    graph, n_links = neighbor_graph(points, n_neighbors)
     paths = dijkstra(graph, directed=False, indices=np.searchsorted(anchors, landmarks)).T.astype(np.float32)
     if n <= n_anchors:
         return np.ascontiguousarray(paths), n_links
-    index, distance = nearest(x, x[anchors], 5)
+    index, distance = nearest(x, points, 5)
     out = np.empty((n, len(landmarks)), np.float32)
     for start in range(0, n, _BLOCK):
         block = slice(start, start + _BLOCK)

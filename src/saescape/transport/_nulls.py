@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from saescape._typing import FloatArray
+    from saescape._typing import FloatArray, IntArray
 
 _N_FEATURES = 400
 # axes that are made anew as smooth functions of the cells; the variances beyond them are noise
@@ -31,6 +31,11 @@ def smooth_images(views: Sequence[FloatArray], rng: np.random.Generator) -> list
     data. The function is a draw of a Gaussian process with squared-exponential kernel, by random Fourier features
     (Rahimi & Recht 2007).
     """
+    return smooth_images_of_cells(views, rng)[0]
+
+
+def smooth_images_of_cells(views: Sequence[FloatArray], rng: np.random.Generator) -> tuple[list[FloatArray], IntArray]:
+    """As `smooth_images`, with the cell `(n,)` that each row is the image of."""
     together, seed = rng.uniform(*_TOGETHER), int(rng.integers(2**63 - 1))
     first = _centred(views[0])
     density = _random_functions(first, 1, _length_scale(first, together), rng)[:, 0]
@@ -42,7 +47,7 @@ def smooth_images(views: Sequence[FloatArray], rng: np.random.Generator) -> list
         moved = x[cell] + share[:, None] * (x[partner] - x[cell])
         # one state of the generator: the same function for all views
         images.append(_smooth_image(x, moved, _length_scale(x, together), np.random.default_rng(seed)))
-    return images
+    return images, cell
 
 
 def gaussian_cloud(x: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _MAX_STORED = 20_000_000
 _MIN_PER_ROW = 64
 _KEPT_MASS = 0.999
+_ROWS_AT_ONCE = 8192
+# far from overflow, also where two such numbers are multiplied
+_TINY = 1e-120
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Readout:
     """Sparse plan and what was read from the full one, rows in the order of the cells.
 
     `projections` holds one conditional mean `(n, d)` per target, `confidence` one minus the entropy of each row's
-    conditional over log(n_ref), `dropped_mass` the share of the plan that the sparse matrix left out before its
-    marginals were corrected and `marginal_error` the L1 error of both marginals after.
+    conditional over log(n_ref), `row_mass` the mass of each row, `dropped_mass` the share of the plan that the sparse
+    matrix left out before its marginals were corrected and `marginal_error` the L1 error of both marginals after.
     """
 
     coupling: sparse.csr_matrix
@@ -34,18 +37,28 @@ class Readout:
     confidence: FloatArray
     dropped_mass: float
     marginal_error: float
+    row_mass: FloatArray
+
+
+def stored_per_row(n: int, m: int) -> int:
+    """Entries that a row of the stored plan `(n, m)` may have."""
+    return int(min(m, max(_MIN_PER_ROW, _MAX_STORED // n)))
 
 
 def read_plan(
-    blocks: Iterable[tuple[int, torch.Tensor]], shape: tuple[int, int], targets: Sequence[FloatArray]
+    blocks: Iterable[tuple[int, torch.Tensor]],
+    shape: tuple[int, int],
+    targets: Sequence[FloatArray],
+    marginals: tuple[FloatArray, FloatArray] | None = None,
 ) -> Readout:
-    """Read a plan given as blocks of rows in one pass; each target is `(n_ref, d)`."""
+    """Read a plan given as blocks of rows in one pass; each target is `(n_ref, d)`, `marginals` by default uniform."""
     n, m = shape
-    per_row = int(min(m, max(_MIN_PER_ROW, _MAX_STORED // n)))
+    per_row = stored_per_row(n, m)
     projections = [np.empty((n, target.shape[1]), np.float32) for target in targets]
     confidence = np.empty(n, np.float32)
     best_value, best_row = np.full(m, -1.0, np.float32), np.zeros(m, np.int64)
-    rows, columns, values = [], [], []
+    n_kept = np.zeros(n + 1, np.int64)
+    columns, values = [], []
     tensors: list[torch.Tensor] | None = None
     for start, block in blocks:
         if tensors is None:
@@ -54,50 +67,66 @@ def read_plan(
         conditional = block / block.sum(1, keepdim=True).clamp(min=1e-30)
         for out, target in zip(projections, tensors, strict=True):
             out[start:stop] = (conditional @ target).cpu().numpy()
-        entropy = -torch.xlogy(conditional, conditional).sum(1)
+        # the smallest normal number keeps log(0) away from the product
+        logarithms = conditional.clamp(min=torch.finfo(conditional.dtype).tiny).log_()
+        entropy = -torch.linalg.vecdot(conditional, logarithms)
         confidence[start:stop] = (1 - entropy / np.log(max(m, 2))).clamp(0, 1).cpu().numpy()
 
         top, index = conditional.topk(per_row, 1)
         # the smallest set of entries that holds the mass to keep
         wanted = top.cumsum(1) - top < _KEPT_MASS
-        at_row, position = wanted.nonzero(as_tuple=True)
-        at_column = index[at_row, position]
-        rows.append(at_row.cpu().numpy() + start)
-        columns.append(at_column.cpu().numpy())
-        values.append(block[at_row, at_column].cpu().numpy())
-        highest, where = (t.cpu().numpy() for t in block.max(0))
-        better = highest > best_value
-        best_value[better], best_row[better] = highest[better], where[better] + start
+        n_kept[start + 1 : stop + 1] = wanted.sum(1).cpu().numpy()
+        columns.append(index[wanted].to(torch.int32).cpu().numpy())
+        values.append(block.gather(1, index)[wanted].cpu().numpy())
+        highest = block.amax(0).cpu().numpy()
+        better = np.flatnonzero(highest > best_value)
+        best_value[better] = highest[better]
+        best_row[better] = block[:, torch.from_numpy(better).to(block.device)].argmax(0).cpu().numpy() + start
 
-    row, column, value = np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
+    column = np.concatenate(columns)
+    columns.clear()
+    value = np.concatenate(values).astype(np.float64)
+    values.clear()
+    plan = sparse.csr_matrix((value, column, n_kept.cumsum()), shape)
     # every reference cell keeps at least its best partner, or its marginal could not be restored
     empty = np.flatnonzero(np.bincount(column, minlength=m) == 0)
-    row, column = np.concatenate([row, best_row[empty]]), np.concatenate([column, empty])
-    value = np.concatenate([value, np.maximum(best_value[empty], 1e-12 / (n * m))])
-    plan = sparse.csr_matrix((value.astype(np.float64), (row, column)), shape)
+    if len(empty):
+        least = np.maximum(best_value[empty].astype(np.float64), 1e-12 / (n * m))
+        plan = plan + sparse.csr_matrix((least, (best_row[empty], empty)), shape)
     dropped = max(0.0, 1 - float(plan.sum()))
-    plan, error = correct_marginals(plan)
-    return Readout(plan, projections, confidence, dropped, error)
+    plan, error = correct_marginals(plan, marginals)
+    row_mass = np.full(n, 1 / n) if marginals is None else marginals[0]
+    return Readout(plan, projections, confidence, dropped, error, row_mass)
 
 
 def correct_marginals(
-    plan: sparse.csr_matrix, *, max_iter: int = 100, tol: float = 1e-4
+    plan: sparse.csr_matrix,
+    marginals: tuple[FloatArray, FloatArray] | None = None,
+    *,
+    max_iter: int = 100,
+    tol: float = 1e-4,
 ) -> tuple[sparse.csr_matrix, float]:
-    """Rescale rows and columns on the support towards uniform marginals; the rows, done last, are exact.
+    """Rescale rows and columns on the support towards `marginals` (uniform by default); the rows, done last, are exact.
 
-    Returns float32 csr with sorted indices and the L1 error of both marginals.
+    The plan is changed in place: a copy would be the largest of all arrays. Returns float32 csr with sorted indices and
+    the L1 error of both marginals.
     """
     n, m = plan.shape
+    a, b = (np.full(n, 1 / n), np.full(m, 1 / m)) if marginals is None else marginals
     transposed = plan.T.tocsr()
     u, v = np.ones(n), np.ones(m)
     for _ in range(max_iter):
-        u = 1 / (n * np.maximum(plan @ v, 1e-300))
+        u = a / np.maximum(plan @ v, _TINY)
         column = v * (transposed @ u)
-        if np.abs(column - 1 / m).sum() < tol:
+        if np.abs(column - b).sum() < tol:
             break
-        v = np.where(column > 0, v / (m * np.maximum(column, 1e-300)), v)
-    u = 1 / (n * np.maximum(plan @ v, 1e-300))
-    scaled = sparse.csr_matrix(sparse.diags(u) @ plan @ sparse.diags(v), dtype=np.float32)
+        v = np.where(column > 0, np.minimum(v * (b / np.maximum(column, _TINY)), 1 / _TINY), v)
+    u = a / np.maximum(plan @ v, _TINY)
+    for start in range(0, n, _ROWS_AT_ONCE):
+        entries = slice(plan.indptr[start], plan.indptr[min(start + _ROWS_AT_ONCE, n)])
+        counts = np.diff(plan.indptr[start : start + _ROWS_AT_ONCE + 1])
+        plan.data[entries] *= np.repeat(u[start : start + _ROWS_AT_ONCE], counts) * v[plan.indices[entries]]
+    scaled = sparse.csr_matrix((plan.data.astype(np.float32), plan.indices, plan.indptr), plan.shape)
     scaled.sort_indices()
     rows, columns = np.asarray(scaled.sum(1)).ravel(), np.asarray(scaled.sum(0)).ravel()
-    return scaled, float(np.abs(rows - 1 / n).sum() + np.abs(columns - 1 / m).sum())
+    return scaled, float(np.abs(rows - a).sum() + np.abs(columns - b).sum())

@@ -89,6 +89,11 @@ def agreement(projections: torch.Tensor, reference: torch.Tensor, weight: torch.
     return torch.where(size > 1e-12, product / size.clamp(min=1e-12), torch.ones_like(size))
 
 
+def barycentric(plan: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Each row's mean point under the plan `(b, n, r)`."""
+    return plan @ points / plan.sum(-1, keepdim=True).clamp(min=1e-30)
+
+
 def distinct(cross: torch.Tensor, objective: torch.Tensor, n_keep: int, same: float = _SAME) -> list[int]:
     """Indices of the best solutions that differ from each better one."""
     unit = _unit(cross)
@@ -155,7 +160,7 @@ def _batched(
             f=None if warm is None else warm.f[block],
             g=None if warm is None else warm.g[block],
         )
-        projection = end.plan @ problem.y.points / problem.x.weight[:, None]
+        projection = barycentric(end.plan, problem.y.points)
         part = _Ends(end.cross, end.objective, end.loss, projection, end.f, end.g)
         ends = part if ends is None else ends.join(part)
     if ends is None:

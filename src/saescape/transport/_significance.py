@@ -9,29 +9,28 @@ import numpy as np
 
 from saescape._threads import one_thread
 
-from ._coreset import coreset
-from ._embedding import embed, prepare
-from ._nulls import gaussian_cloud, reduced, smooth_images
-from ._problem import Problem, make_side
+from ._nulls import gaussian_cloud, reduced, smooth_images_of_cells
+from ._pieces import rearranged_pieces
+from ._reduced import prepared_views, small_side, some_cells
+from ._relaxed import make_problem
 from ._search import search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from saescape._typing import FloatArray
+    from saescape._typing import FloatArray, IntArray
 
     from ._align import Settings, Starts
+    from ._joint import JointCost
     from ._problem import Side
+    from ._sparse_rows import Rows
 
-_N_CELLS = 400
-_N_LANDMARKS = 128
-_CORESET_SIZE = 64
 # an optimum that agrees more than this is the same map for every practical purpose
 _AGREES = 0.8
 # an optimum counts as near when its loss is higher by no more than this, or than 1 / sqrt(n) in small data, where the
 # sampling of the cells moves the losses by more
 _TOLERANCE = 0.05
-_KINDS = ("smooth", "gaussian")
+_KINDS = ("smooth", "gaussian", "pieces")
 # rows of the null losses: which side was replaced, and by what
 NULLS = tuple(f"{side}_{kind}" for kind in _KINDS for side in ("reference", "query"))
 
@@ -57,24 +56,40 @@ class NullTest:
         return float(1 + np.sum(self.deciding_loss <= self.loss)) / (1 + n_nulls)
 
 
+def loss_tolerance(n_cells: int) -> float:
+    """By how much a loss may be higher and count as about the same; `n_cells` of the smaller side."""
+    return max(_TOLERANCE, n_cells**-0.5)
+
+
 def is_ambiguous(optima: Starts, n_cells: int) -> bool:
     """Whether another optimum of about the same loss disagrees with the chosen one; `n_cells` of the smaller side."""
     chosen = optima.loss[int(np.argmax(optima.agreement))]
-    near = optima.loss <= chosen + max(_TOLERANCE, n_cells**-0.5)
+    near = optima.loss <= chosen + loss_tolerance(n_cells)
     return bool(np.any(near & (optima.agreement < _AGREES)))
 
 
 def null_test(
-    x: FloatArray,
-    y: FloatArray,
+    x: Rows,
+    y: Rows,
     settings: Settings,
     n_nulls: int,
     rng: np.random.Generator,
     step: Callable[[], object],
+    batches: tuple[IntArray | None, IntArray | None] = (None, None),
+    joint: JointCost | None = None,
 ) -> NullTest:
-    """Search the data and `n_nulls` nulls of each kind for each side, on at most 400 cells and a coreset of them."""
-    cells = [reduced(_subsample(side, rng)) for side in (x, y)]
-    observed = [_side(_views(side, settings), settings, rng) for side in cells]
+    """Search the data and `n_nulls` nulls of each kind for each side, on at most 400 cells and a coreset of them.
+
+    Of the batches (codes of the cells of each side), each takes part in proportion to its cells. With a cost of labels
+    the loss compared is still that of the structure alone, given the labels: in images of the cells these keep their
+    labels, in normal clouds they have random ones.
+    """
+    index = [some_cells(len(side), codes, rng) for side, codes in zip((x, y), batches, strict=True)]
+    cells = [reduced(side[i]) for side, i in zip((x, y), index, strict=True)]
+    labels = [None, None] if joint is None else [joint.x[index[0]], joint.y[index[1]]]
+    observed = [
+        small_side(prepared_views(side, settings), settings, rng, f)[0] for side, f in zip(cells, labels, strict=True)
+    ]
     loss = _best_loss(observed[0], observed[1], settings, rng)
     null_loss = np.empty((len(NULLS), n_nulls))
     for i in range(n_nulls):
@@ -82,37 +97,28 @@ def null_test(
         for kind in _KINDS:
             for replaced in (1, 0):
                 sides = list(observed)
-                sides[replaced] = _side(_null_views(kind, cells[replaced], settings, rng), settings, rng)
+                views, origin = _null_views(kind, cells[replaced], settings, rng)
+                factor = labels[replaced]
+                factor = None if factor is None else factor[origin]
+                sides[replaced] = small_side(views, settings, rng, factor)[0]
                 losses.append(_best_loss(sides[0], sides[1], settings, rng))
                 step()
         null_loss[:, i] = losses
     return NullTest(loss, null_loss)
 
 
-def _views(x: FloatArray, settings: Settings) -> list[FloatArray]:
-    """Rows as each metric sees them."""
-    return [prepare(x, metric) for metric in settings.metrics]
-
-
-def _null_views(kind: str, x: FloatArray, settings: Settings, rng: np.random.Generator) -> list[FloatArray]:
+def _null_views(
+    kind: str, x: FloatArray, settings: Settings, rng: np.random.Generator
+) -> tuple[list[FloatArray], IntArray]:
+    """Rows of an unrelated cloud as each metric sees them, and the cell whose labels each row has."""
     if kind == "gaussian":
-        return _views(gaussian_cloud(x, rng), settings)
-    return smooth_images(_views(x, settings), rng)
-
-
-def _side(views: list[FloatArray], settings: Settings, rng: np.random.Generator) -> Side:
-    points = [
-        embed(view, metric, n_neighbors=settings.n_neighbors, n_landmarks=_N_LANDMARKS, prepared=True, rng=rng).points
-        for view, metric in zip(views, settings.metrics, strict=True)
-    ]
-    summary = coreset(np.concatenate(points, 1), _CORESET_SIZE, rng)
-    return make_side([summary.means(p) for p in points], summary.weight, settings.device)
+        # the rows are independent draws: labels in any order are labels at random
+        return prepared_views(gaussian_cloud(x, rng), settings), np.arange(len(x))
+    images = rearranged_pieces if kind == "pieces" else smooth_images_of_cells
+    return images(prepared_views(x, settings), rng)
 
 
 def _best_loss(x: Side, y: Side, settings: Settings, rng: np.random.Generator) -> float:
     with one_thread():
-        return float(search(Problem(x, y), settings.epsilon, settings.n_starts, rng, rounds=1).loss[0])
-
-
-def _subsample(x: FloatArray, rng: np.random.Generator) -> FloatArray:
-    return x if len(x) <= _N_CELLS else x[np.sort(rng.choice(len(x), _N_CELLS, replace=False))]
+        problem = make_problem(x, y, settings.alpha, settings.penalty)
+        return float(search(problem, settings.epsilon, settings.n_starts, rng, rounds=0).loss[0])

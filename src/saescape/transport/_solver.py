@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from ._relaxed import RelaxedProblem
+from ._relaxed_solver import solve_relaxed
+from ._solution import MARGINAL_TOL, N_WARM, Solutions
+
 if TYPE_CHECKING:
-    from ._problem import Problem
-
-
-# L1 error of the column marginals that an inner solution may have
-MARGINAL_TOL = 5e-4
-_N_WARM = 8
-
-
-@dataclass(frozen=True)
-class Solutions:
-    """A batch of solutions: plans `(b, n, m)`, cross matrices, objectives, losses and potentials."""
-
-    plan: torch.Tensor
-    cross: torch.Tensor
-    objective: torch.Tensor
-    loss: torch.Tensor
-    f: torch.Tensor
-    g: torch.Tensor
-    converged: bool
-    n_iter: int
+    from ._problem import Problem, State
 
 
 def solve(
@@ -54,23 +38,37 @@ def solve(
     batch = len(cross)
     f = cross.new_zeros(batch, len(x)) if f is None else f
     g = cross.new_zeros(batch, len(y)) if g is None else g
+    if isinstance(problem, RelaxedProblem):
+        return solve_relaxed(
+            problem,
+            cross,
+            epsilon,
+            epsilon_start=epsilon_start or epsilon,
+            decay=decay,
+            max_iter=max_iter,
+            n_sinkhorn=n_sinkhorn,
+            tol=tol,
+            f=f,
+            g=g,
+        )
     a, b = x.weight[None, :, None], y.weight[None, :, None]
     log_a, log_b = x.weight.log()[:, None], y.weight.log()[None]
     e = max(epsilon, epsilon_start or epsilon)
+    state: State = cross
     previous: torch.Tensor | None = None
     converged = False
     iteration = 0
     for iteration in range(1, max_iter + 1):  # noqa: B007
-        cost = problem.cost(cross)
+        cost = problem.cost(state)
         for _ in range(2):
             g = -e * torch.logsumexp((f[:, :, None] - cost) / e + log_a, 1)
             f = -e * torch.logsumexp((g[:, None, :] - cost) / e + log_b, 2)
         kernel = torch.exp((f[:, :, None] + g[:, None, :] - cost) / e)
         # on the way down marginals need not be exact; at the end the loss is only as good as they are
-        u, v = scale(kernel, a, b, n_sinkhorn if e <= epsilon else min(n_sinkhorn, _N_WARM), MARGINAL_TOL)
+        u, v = scale(kernel, a, b, n_sinkhorn if e <= epsilon else min(n_sinkhorn, N_WARM), MARGINAL_TOL)
         f, g = f + e * u[:, :, 0].log(), g + e * v[:, :, 0].log()
         plan = kernel * (u * a) * (v * b).transpose(1, 2)
-        cross, loss = problem.evaluate(plan)
+        state, loss = problem.measure(plan)
         if e > epsilon:
             e = max(epsilon, e * decay)
             continue
@@ -78,7 +76,7 @@ def solve(
             converged = True
             break
         previous = loss
-    return Solutions(plan, cross, problem.objective(plan, loss, e), loss, f, g, converged, iteration)
+    return Solutions(plan, state, problem.objective(plan, loss, e), loss, f, g, converged, iteration)
 
 
 def scale(

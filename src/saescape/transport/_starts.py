@@ -17,13 +17,18 @@ _N_MOVED = 6
 def starting_points(problem: Problem, n_starts: int, rng: np.random.Generator) -> tuple[torch.Tensor, list[str]]:
     """Cross matrices `(n_starts, r, s)` and the kind of each.
 
-    In this order: the product coupling (every peer's only start, a saddle for symmetric data); for each view,
-    couplings of the cells' distance distributions (the third lower bound; Memoli 2011) at two temperatures; then, by
-    turns, signed matchings of principal axes and random rotations of the leading axes.
+    In this order: the product coupling (every peer's only start, a saddle for symmetric data); where there is a linear
+    cost, the coupling that this cost alone asks for; for each view, couplings of the cells' distance distributions (the
+    third lower bound; Memoli 2011) at two temperatures; then, by turns, signed matchings of principal axes and random
+    rotations of the leading axes.
     """
     views_x, views_y = problem.x.views(), problem.y.views()
     offsets = np.cumsum([(0, 0), *zip(problem.x.ranks, problem.y.ranks, strict=True)], axis=0)
     starts, kinds = [torch.zeros_like(problem.mask)], ["product"]
+    joint_x, joint_y = problem.x.joint, problem.y.joint
+    if joint_x is not None and joint_y is not None:
+        starts.append(_transport_start(problem, joint_x @ joint_y.T, 0.1))
+        kinds.append("labels")
     for epsilon in (0.1, 0.02):
         for vx, vy in zip(views_x, views_y, strict=True):
             if len(starts) < n_starts:
@@ -78,7 +83,11 @@ def _principal_axes(view: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def _distance_start(problem: Problem, vx: torch.Tensor, vy: torch.Tensor, epsilon: float) -> torch.Tensor:
     left, right = _distance_quantiles(vx, problem.x.weight), _distance_quantiles(vy, problem.y.weight)
     cost = torch.cdist(left, right) ** 2
-    cost = cost / cost.std().clamp(min=1e-12)
+    return _transport_start(problem, cost / cost.std().clamp(min=1e-12), epsilon)
+
+
+def _transport_start(problem: Problem, cost: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Cross matrix of the entropic coupling for a cost of pairs."""
     log_a, log_b = problem.x.weight.log(), problem.y.weight.log()
     f, g = torch.zeros_like(log_a), torch.zeros_like(log_b)
     for _ in range(60):
