@@ -1,4 +1,4 @@
-"""Are the claims about superposition, decoding and the statistics on top of it true of this package?
+"""Are the claims about superposition, decoding, alignment and the statistics true of this package?
 
     OMP_NUM_THREADS=1 python benchmarks/claims.py [--parts T3 T4 ...] [--seeds 3] [--write]
 

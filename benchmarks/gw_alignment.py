@@ -33,7 +33,7 @@ def main() -> None:
     args = parser.parse_args()
 
     pairs = {name: prepare(name, args.folder, args.cache) for name in args.names or names(args.folder)}
-    todo = [job for name, pair in pairs.items() for job in jobs(name, max(len(pair.x), len(pair.y)))]
+    todo = [job for name, pair in pairs.items() for job in jobs(name, pair)]
     todo = [job for job in todo if args.methods is None or job.method in args.methods]
     if not args.cached:
         run_all(todo, pairs, args.cache, limit=args.limit, n_workers=args.workers)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import Pair
 
 DOCUMENTED, GRID, OURS, OTHER, DIAGNOSTIC = "documented", "grid", "ours", "ours otherwise", "diagnostic"
 
@@ -56,11 +59,13 @@ class Job:
     rank: int = 0
 
 
-def jobs(data: str, n_cells: int) -> list[Job]:
-    found = [Job(data, "gw_map", {}, OURS, 6), Job(data, "gw_map from the truth", {}, DIAGNOSTIC, 2)]
+def jobs(data: str, pair: Pair) -> list[Job]:
+    found = [Job(data, "gw_map", {}, OURS, 6)]
+    if pair.paired:
+        found.append(Job(data, "gw_map from the truth", {}, DIAGNOSTIC, 1))
     found += [Job(data, "gw_map", arguments, OTHER, 1) for arguments in _OTHERWISE]
     for method, (first, settings) in _SETTINGS.items():
-        late = (6 if method in _SLOW else 1) if n_cells > _LARGE else 0
+        late = (6 if method in _SLOW else 1) if max(len(pair.x), len(pair.y)) > _LARGE else 0
         found += [
             Job(data, method, arguments, GRID if i else DOCUMENTED, first + i + late)
             for i, arguments in enumerate(settings)

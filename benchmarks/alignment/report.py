@@ -34,6 +34,7 @@ def page(results: Sequence[Result], correlations: dict[str, dict[str, float]], l
         f"{len(times)} runs between {times[0]} and {times[-1]} (UTC; those of `gw_map` from "
         f"{ours[0] if ours else '-'} on), each once, in a process of its own with one "
         f"thread and at most {limit} CPU seconds.",
+        *(["\\* of an earlier run of the same day, the same calls."] if any(r.get("earlier") for r in results) else []),
         "",
         *_summary(by_data),
         "",
@@ -74,12 +75,12 @@ def _summary(by_data: dict[str, list[Result]]) -> list[str]:
         ours = best(row for row in rows if row["kind"] == OURS)
         if peer is None or ours is None:
             continue
+        untested = next((row for row in rows if row["kind"] == OTHER and "metric" not in row["arguments"]), {})
         numbers = [
-            (_number(peer.get(key), digits), _number(ours.get(key), digits))
+            (_number(peer.get(key), digits), _number(ours.get(key, untested.get(key)), digits))
             for key, digits in (("foscttm", 3), ("accuracy", 3), ("cpu", 1), ("mib", 0))
         ]
-        untested = next((row for row in rows if row["kind"] == OTHER and "metric" not in row["arguments"]), {})
-        cells = [data, f"{peer['method']}, {label(peer['arguments']) or 'documented'}"]
+        cells = [data, f"{peer['method']}, {_setting(peer)}"]
         cells += [number for pair in numbers for number in pair]
         cells.insert(8, _number(untested.get("cpu"), 1))
         lines.append(_row(cells))
@@ -150,12 +151,16 @@ def _table(data: str, rows: Sequence[Result]) -> list[str]:
         late = sum("limit" in row.get("error", "") for row in mine)
         cells.append(f"{done}" if not late else f"{done} ({late} over the limit)")
         if chosen is not None:
-            cells.append((label(chosen["arguments"]) or "documented") + ("*" if chosen.get("earlier") else ""))
+            cells.append(_setting(chosen))
             cells += [_number(chosen[key], 3) for key in ("foscttm", "accuracy", "balanced")]
             cells += [_number(chosen.get("loss", {}).get("mean"), 3)]
             cells += [_number(chosen.get(key), digits) for key, digits in (("cpu", 1), ("wall", 1), ("mib", 0))]
         lines.append(_row(cells + [""] * (12 - len(cells))))
     return lines
+
+
+def _setting(row: Result) -> str:
+    return (label(row["arguments"]) or "documented") + ("*" if row.get("earlier") else "")
 
 
 def _row(cells: Iterable[str]) -> str:

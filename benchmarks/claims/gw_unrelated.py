@@ -10,7 +10,7 @@ from saescape.transport._nulls import gaussian_cloud, smooth_images
 from .gw_pairs import accuracy, mapped, pair
 from .report import Check, Claim, spread, t_interval
 
-_CELLS, _N_NULLS, _N_SHUFFLES, _N_TYPES = 200, 4, 19, 5
+_CELLS, _N_NULLS, _N_SHUFFLES, _N_TYPES = 200, 4, 39, 5
 _ALPHAS = np.logspace(-2, 3, 6)
 
 

@@ -111,7 +111,7 @@ def write(path: Path, sections: dict[str, str]) -> None:
     """Put the sections in place of those of the same name in an earlier page, and make the table of verdicts anew."""
     kept = _sections(path.read_text(encoding="utf-8")) if path.exists() else {}
     everything = dict(sorted({**kept, **sections}.items(), key=lambda item: int(item[0][1:])))
-    lines = ["# Claims about superposition", ""]
+    lines = ["# Claims about superposition and alignment", ""]
     lines += [
         "Simulated data with known truth, public functions with default settings. Written by `benchmarks/claims.py`;",
         "parts may have been measured in separate runs of one thread, each says when. A check *holds* when its whole",

@@ -68,7 +68,7 @@ def gw_links_df(
     >>> with warnings.catch_warnings(action="ignore"):  # `n_nulls=0` saves time here and warns
     ...     sae.tl.gw_map(adata, adata_ref, use_rep="X_image", n_nulls=0, show_progress_bar=False, device="cpu")
     ...     sae.tl.gw_links(adata, adata_ref, feature_key="programs", n_nulls=0, show_progress_bar=False, device="cpu")
-    >>> df = sae.get.gw_links_df(adata, features="programs_0", n_top=3)
+    >>> df = sae.get.gw_links_df(adata, features="programs_1", n_top=3)
     >>> df.columns[:3].tolist()
     ['feature', 'gene', 'correlation']
     >>> len(df)

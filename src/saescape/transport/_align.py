@@ -70,8 +70,8 @@ class Starts:
 class Alignment:
     """A coupling and how it was found: all starts, and the best distinct optima at one and the same resolution.
 
-    `loss` is that of the structure, `distortion` `(n,)` each cell's share of it; `joint_cost` the mean cost of the labels
-    of coupled cells, 0 for independence.
+    `loss` is that of the structure, `distortion` `(n,)` each cell's share of it; `joint_cost` the mean cost of the
+    labels of coupled cells, 0 for independence.
     """
 
     readout: Readout
