@@ -52,8 +52,8 @@ def page(results: Sequence[Result], correlations: dict[str, dict[str, float]], l
 def write(path: Path, measured: str) -> None:
     """Put the measured part in the place of the former one; what was written below the mark stays."""
     former = path.read_text(encoding="utf-8") if path.exists() else ""
-    written = former.partition(_MARK)[2]
-    path.write_text(f"{measured}\n{_MARK}\n{written.lstrip() and written}", encoding="utf-8")
+    written = former.partition(_MARK)[2] or "\n"
+    path.write_text(f"{measured}\n{_MARK}{written}", encoding="utf-8")
 
 
 def best(rows: Iterable[Result]) -> Result | None:

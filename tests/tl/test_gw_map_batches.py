@@ -163,8 +163,10 @@ def test_cells_of_the_test_are_stratified(pair, monkeypatch):
     monkeypatch.setattr(_reduced, "N_CELLS", 20)
     monkeypatch.setattr(_reduced, "stratified", stratified)
     map_quietly(adata, adata_ref, n_starts=1, n_nulls=1, batch_key="plate")
-    # the rare plate has one of 20 cells, in the test and in the refits
-    assert [np.bincount(batch).tolist() for batch in drawn if batch.any()] == [[19, 1], [19, 1]]
+    # the rare plate has one of 20 cells, in each draw of the test and in the refits
+    counts = [tuple(np.bincount(batch)) for batch in drawn if batch.any()]
+    assert len(counts) >= 2
+    assert set(counts) == {(19, 1)}
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_sparse_array_and_table_of_the_reference(coupled):
         ({"layer": "counts"}, ValueError, "`layer='counts'` needs `var_names`.*sae.get.gw_expression"),
         ({"obs": "tipe"}, KeyError, r"`obs='tipe'`.*adata_ref.obs.*'type'"),
         ({"obs": ["type", "type"]}, ValueError, "`obs` names 'type' twice"),
-        ({"obs": 3}, TypeError, "not iterable"),
+        ({"obs": 3}, TypeError, "`obs` must be a string or several, found 3"),
         ({"obs": [3]}, TypeError, "`obs` must be a string or several, found 3 of type int"),
         ({"obs": "date"}, TypeError, "datetime64.*must hold categories, text, numbers or booleans"),
         ({"obs": "empty"}, ValueError, "missing values only"),

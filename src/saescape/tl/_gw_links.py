@@ -42,7 +42,7 @@ def gw_links(
     key: str | None = None,
     net: Net | None = None,
     batch_key: str | None = None,
-    n_nulls: int = 20,
+    n_nulls: int = 60,
     n_modules: int | None = None,
     rng: Rng = 0,
     device: str | torch.device | None = None,
@@ -84,8 +84,8 @@ def gw_links(
         Column of `adata.obs` with the unit of independence (plate, donor, well). Correlations are then computed within
         each batch and combined, and a link must be consistent over at least three batches to be significant.
     n_nulls
-        Refitted couplings, at least 5; 0 leaves the tests out, with a warning. With 20, null SDs are uncertain and only
-        very strong links are significant; more, such as 60, find more.
+        Refitted couplings, at least 5; 0 leaves the tests out, with a warning. With 20, null SDs are so uncertain that
+        hardly any link is significant.
     n_modules
         Number of modules of genes; None takes the one from 2 to 15 with the largest mean silhouette.
     {rng}

@@ -108,8 +108,8 @@ def gw_map(
         Neighbors in the graph of geodesics and diffusion; None for 30, or a sixth of the cells (at least 5) when fewer.
     joint_obs
         Column or columns that both `.obs` have, to supervise the map weakly: cells with different labels (categories,
-        text, integers, booleans) or distant numbers (floats) are kept apart. Cells without a value, or with a label
-        that the other side lacks, are free. What the map then says of these columns is no independent evidence.
+        text, booleans) or distant numbers are kept apart; make numbers that are names (such as cluster ids) categories
+        first. Cells without a value, or with a label that the other side lacks, are free. What the map then says of these columns is no independent evidence.
     alpha
         Weight of the structure, in [0, 1], and one minus that of the columns in `joint_obs`; None for 0.5.
     unbalanced
@@ -176,7 +176,7 @@ def gw_map(
     KeyError
         If a representation or a column does not exist.
     TypeError
-        If a column in `joint_obs` is of floats on one side only, or an argument is of the wrong type.
+        If a column in `joint_obs` is of numbers on one side only, or an argument is of the wrong type.
     MemoryError
         If the map needs more memory than there is.
     ValueError
@@ -197,17 +197,18 @@ def gw_map(
 
     Notes
     -----
-    *Test.* Both sides are reduced to at most 400 cells and a coreset of 64 points, and searched as the data are. One
-    side is then replaced by an unrelated cloud of the same kind: its image under a random smooth function with its
-    density drawn anew (clusters stay clusters, branches stay branches, their arrangement, lengths and sizes are
-    chance), a normal cloud (both with its variances along the principal axes), or its own pieces in another
-    arrangement: 4 to 8 k-means clusters, hung together as in the shortest tree through their centres and each turned at
-    random where it meets the next. With each kind and side the p-value is
+    *Test.* Both sides are reduced to at most 800 cells and a coreset of 64 points, and searched as the data are; the
+    loss is the median of five such draws. One side is then replaced by an unrelated cloud of the same kind: its image
+    under a random smooth function with its density drawn anew (clusters stay clusters, branches stay branches, their
+    arrangement, lengths and sizes are chance), a normal cloud (both with its variances along the principal axes), or
+    its own pieces in another arrangement: 4 to 8 k-means clusters, hung together as in the shortest tree through their
+    centres and each turned at random where it meets the next. With each kind and side the p-value is
     ``(1 + #{null_loss <= null_observed}) / (1 + n_nulls)``; the largest of the six is reported.
 
-    Of 108 unrelated pairs of 250 cells (trees, clusters, curves, surfaces, normal clouds, real data sets) 12 came out
-    below all of 9 nulls, where 10.8 are expected; but of the 16 trees with five branches 5 did. A small p-value is weak
-    evidence where both sides have only a handful of branches or clusters: such shapes are often nearly alike by chance.
+    Of 54 unrelated pairs of 250 cells (trees, clusters, curves, surfaces, normal clouds, real data sets) 4 came out
+    below all of 9 nulls, where 5.4 are expected; before the five draws 12 of 108 did, among them 5 of 16 trees with
+    five branches. A small p-value is weak evidence where both sides have only a handful of branches or clusters: such
+    shapes are often nearly alike by chance.
 
     A large p-value does not say that the map is wrong. Shapes with few clusters or branches match unrelated shapes of
     the same kind as well as they match themselves measured in another modality, and then no statistic of the distances
@@ -221,7 +222,7 @@ def gw_map(
     by no more than 0.05 (0.025 in the correlation of distances), or ``1 / sqrt(n)`` when the smaller side has fewer
     than 400 cells: sampling alone moves the loss by about as much.
 
-    *Batches.* The refits without a batch use at most 400 cells of each side, as the test does, in which every batch has
+    *Batches.* The refits without a batch use at most 800 cells of each side, as the test does, in which every batch has
     its share. Nothing is corrected: offsets between batches are distances like all others, and large ones make the map
     one of batches. Remove them beforehand, by a method that allows for batches that differ in composition; means taken
     off each batch do not. :func:`saescape.get.coupling_df` shows how much of the mass goes from batch to batch, but

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_float_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from saescape._logging import logg
 from saescape._validate import check_real, require_key, string_list
@@ -88,10 +88,10 @@ def _read_pair(adata: AnnData, adata_ref: AnnData, column: str) -> tuple[FloatAr
         msg = f"`joint_obs={column!r}`: not found in {where}. Columns of both sides: {shared}."
         raise KeyError(msg)
     values = [require_key(side, "obs", column, argument="joint_obs", adata_name=name) for name, side in sides.items()]
-    kinds = [is_float_dtype(v.dtype) for v in values]
+    kinds = [is_numeric_dtype(v.dtype) and not is_bool_dtype(v.dtype) for v in values]
     if kinds[0] != kinds[1]:
         dtypes = f"{values[0].dtype} in `adata` and {values[1].dtype} in `adata_ref`"
-        msg = f"`joint_obs={column!r}`: the column is {dtypes}; make both floating-point numbers or both labels."
+        msg = f"`joint_obs={column!r}`: the column is {dtypes}; make both numbers or both labels (categories or text)."
         raise TypeError(msg)
     return _numbers(column, values) if kinds[0] else _labels(column, values)
 

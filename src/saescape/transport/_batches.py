@@ -87,7 +87,7 @@ def leave_out(
     rng: np.random.Generator,
     step: Callable[[], object],
 ) -> list[LeaveOut]:
-    """Refit the map without each batch of each side, on at most 400 cells of each side and a coreset of them.
+    """Refit the map without each batch of each side, on at most 800 cells of each side and a coreset of them.
 
     `batches` are codes from 0, None for a side without batches; `step` is called after each of two refits per batch.
     """

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ._coreset import Coreset
     from ._problem import Side
 
-N_CELLS = 400
+N_CELLS = 800
 _N_LANDMARKS = 128
 _CORESET_SIZE = 64
 
 
 def some_cells(n: int, batch: IntArray | None, rng: np.random.Generator) -> IntArray:
-    """Choose at most 400 of `n` cells, in order, of which each batch has its share."""
+    """Choose at most 800 of `n` cells, in order, of which each batch has its share."""
     return stratified(np.zeros(n, np.int64) if batch is None else batch, N_CELLS, rng)
 
 
