@@ -109,7 +109,8 @@ def gw_map(
     joint_obs
         Column or columns that both `.obs` have, to supervise the map weakly: cells with different labels (categories,
         text, booleans) or distant numbers are kept apart; make numbers that are names (such as cluster ids) categories
-        first. Cells without a value, or with a label that the other side lacks, are free. What the map then says of these columns is no independent evidence.
+        first. Cells without a value, or with a label that the other side lacks, are free. What the map then says of
+        these columns is no independent evidence.
     alpha
         Weight of the structure, in [0, 1], and one minus that of the columns in `joint_obs`; None for 0.5.
     unbalanced
