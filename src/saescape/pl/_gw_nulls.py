@@ -33,9 +33,9 @@ def gw_nulls(adata: AnnData, *, key: str | None = None, ax: Axes | None = None, 
 
     First panel: the loss of the data (line) and the losses of the same search on unrelated clouds (marks), a row for
     each kind with its p-value; the largest of these is the p-value of the coupling. Second panel, only in a figure
-    of its own (`ax=None`): loss and agreement with the chosen coupling, for the best distinct optima and for every
-    start. Optima far to the left and no higher than the chosen one are other answers that fit about as well; those that
-    make the coupling ambiguous are marked.
+    of its own (`ax=None`): loss and agreement with the chosen coupling of the best distinct optima. Those far to the
+    left and no higher than the chosen one are other answers that fit about as well; those that make the coupling
+    ambiguous are marked. Losses of the starts are of a smaller problem and not comparable: see the table `starts`.
 
     Parameters
     ----------
@@ -120,14 +120,13 @@ def _draw_nulls(ax: Axes, result: dict[str, Any]) -> None:
 
 
 def _draw_optima(ax: Axes, result: dict[str, Any], n_cells: int) -> None:
-    optima, starts = (result[name][["agreement", "loss"]].to_numpy(dtype=float) for name in ("optima", "starts"))
+    optima = result["optima"][["agreement", "loss"]].to_numpy(dtype=float)
     chosen = int(np.argmax(optima[:, 0]))
     rival = np.zeros(len(optima), dtype=bool)
     if bool(result["ambiguous"]):
         rival = np.array([_is_rival(optima[chosen], other, n_cells) for other in optima])
     plain = ~rival
     plain[chosen] = False
-    ax.plot(*starts.T, ".", color="0.75", label=f"{len(starts)} starts", zorder=1)
     for which, marker, color, label in (
         (plain, "o", _OTHER, "other optima"),
         (rival, "D", _RIVAL, "as good, but different"),
@@ -142,8 +141,7 @@ def _draw_optima(ax: Axes, result: dict[str, Any], n_cells: int) -> None:
         title="ambiguous" if bool(result["ambiguous"]) else "not ambiguous",
     )
     ax.grid(visible=False)
-    losses = np.concatenate([starts[:, 1], optima[:, 1]])
-    low, high = losses.min() - _LEAST_SPAN, losses.max() + _LEAST_SPAN
+    low, high = optima[:, 1].min() - _LEAST_SPAN, optima[:, 1].max() + _LEAST_SPAN
     # room above the points for the legend
     ax.set_ylim(low, high + 0.7 * (high - low))
     ax.legend(frameon=False, loc="upper left")
