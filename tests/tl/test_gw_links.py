@@ -140,14 +140,11 @@ def test_round_trip(form, batch_key, linked, tmp_path):
     assert ("n_batches" in found) == (batch_key is not None)
 
 
-def test_modules_and_gene_sets(pair, monkeypatch):
-    from saescape.tl import _gw_links_slots
-
+def test_modules_and_gene_sets(pair):
     # so few refits and cells leave no link significant at the usual level
-    monkeypatch.setattr(_gw_links_slots, "ALPHA", 1.01)
     adata, adata_ref = pair
     net = pd.DataFrame({"source": adata_ref.var["program"].astype(str), "target": adata_ref.var_names})
-    gw_links(adata, adata_ref, net=net, n_modules=3)
+    gw_links(adata, adata_ref, net=net, n_modules=3, max_qvalue=1)
     entry = adata.uns["gw_links"]
     assert entry["modules"].index.tolist() == ["module_0", "module_1", "module_2"]
     counts = entry["genes"]["module"].value_counts()
@@ -275,6 +272,7 @@ def test_doubtful_couplings_and_weak_links_warn(pair):
         ({"n_nulls": 3}, ValueError, "`n_nulls` must be 0 or at least 5, found 3"),
         ({"n_nulls": -1}, ValueError, "`n_nulls`"),
         ({"n_modules": 0}, ValueError, "`n_modules`"),
+        ({"max_qvalue": 1.5}, ValueError, "`max_qvalue`"),
         ({"net": 3}, TypeError, "`net` must be the path"),
         ({"net": {"a": ["ENSG1"]}}, ValueError, "name them differently: \\['ENSG1'\\] and \\['gene_0'"),
     ],

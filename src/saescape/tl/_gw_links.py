@@ -10,7 +10,7 @@ from saescape._docs import doc_params
 from saescape._keys import gw_links_key
 from saescape._logging import logg
 from saescape._random import as_generator, rng_param
-from saescape._validate import check_adata, check_copy, check_integer
+from saescape._validate import check_adata, check_copy, check_integer, check_real
 from saescape.coupling._stored import stored_coupling, warn_about
 from saescape.genesets._read import in_universe, read_net
 
@@ -44,6 +44,7 @@ def gw_links(
     batch_key: str | None = None,
     n_nulls: int = 60,
     n_modules: int | None = None,
+    max_qvalue: float = 0.05,
     rng: Rng = 0,
     device: str | torch.device | None = None,
     key_added: str | None = None,
@@ -88,6 +89,9 @@ def gw_links(
         hardly any link is significant.
     n_modules
         Number of modules of genes; None takes the one from 2 to 15 with the largest mean silhouette.
+    max_qvalue
+        Genes with a link of at most this q-value are grouped into modules. 1 groups all genes: modules and gene sets
+        then describe how genes go together along this coupling, and say nothing for the links.
     {rng}
     {device}
     key_added
@@ -104,11 +108,10 @@ def gw_links(
         `zscore` (their distance in SDs), `pvalue`, `qvalue` (over all links), and with `batch_key` `n_batches` and
         `correlation_sd` (over batches). NaN where a link is not defined or was not tested.
 
-        `features` (names), `genes` (table: `module`, missing without a significant link; `predictability`, its mean
-        over refits `predictability_null` and `predictability_pvalue`; `max_abs_correlation`), `modules` (table:
-        `n_genes`, `top_features`, `top_genes`), `enrichment` (table with `net`: `module`, `gene_set`, `n_overlap`,
-        `n_set`, `odds_ratio`, `pvalue`, `qvalue`, `unspecific`, `genes`).
-
+        `features` (names), `genes` (table: `module`, missing without a link of at most `max_qvalue`; `predictability`,
+        its mean over refits `predictability_null` and `predictability_pvalue`; `max_abs_correlation`), `modules`
+        (table: `n_genes`, `top_features`, `top_genes`), `enrichment` (table with `net`: `module`, `gene_set`,
+        `n_overlap`, `n_set`, `odds_ratio`, `pvalue`, `qvalue`, `unspecific`, `genes`).
         `pvalue_global` (all links together), `strength_global` and `null_global` `(n_nulls,)` (what it compares, the
         mean squared z-score), `refit_agreement` (correlation of the links with those of the reduced problem that nulls
         come from), `params`.
@@ -166,9 +169,9 @@ def gw_links(
     genes does not show a relation. `predictability_pvalue` therefore says whether a gene is further ahead of the median
     gene than in the refits.
 
-    *Modules* are genes with at least one significant link, grouped by average linkage of one minus the correlation of
-    their z-scores over features. *Gene sets* with at least 5 tested genes are tested in each module with the
-    hypergeometric distribution among the genes tested, adjusted over all modules and sets; `unspecific` marks those
+    *Modules* are genes with at least one link of at most `max_qvalue`, grouped by average linkage of one minus the
+    correlation of their z-scores over features. *Gene sets* with at least 5 tested genes are tested in each module with
+    the hypergeometric distribution among the genes tested, adjusted over all modules and sets; `unspecific` marks those
     significant in more than half of at least three modules.
 
     Examples
@@ -193,6 +196,7 @@ def gw_links(
         raise ValueError(msg)
     if n_modules is not None:
         n_modules = check_integer("n_modules", n_modules)
+    max_qvalue = check_real("max_qvalue", max_qvalue, 0, 1)
     sets = None if net is None else read_net(net)
     coupling = stored_coupling(adata, adata_ref, key)
     params = dict(coupling.entry.get("params", {}))
@@ -230,7 +234,7 @@ def gw_links(
         nulls = null_links(data, links.correlation, settings, n_nulls, as_generator(rng), lambda: bar.update())
     pvalue = consistent(nulls.pvalue, links)
     qvalue = false_discovery_rates(pvalue)
-    module = module_names(nulls.zscore, qvalue, n_modules)
+    module = module_names(nulls.zscore, qvalue, n_modules, max_qvalue)
 
     adata = adata.copy() if copy else adata
     entry = {
@@ -260,6 +264,7 @@ def gw_links(
         "batch_key": batch_key,
         "n_nulls": n_nulls,
         "n_modules": n_modules,
+        "max_qvalue": max_qvalue,
         "rng": rng_param(rng),
         "version": version("saescape"),
     }
@@ -270,7 +275,7 @@ def gw_links(
     logg.info(
         "    finished",
         time=start,
-        deep=f"added\n    `.uns[{name!r}]`, {int(np.sum(qvalue < 0.05))} links with q < .05, "
+        deep=f"added\n    `.uns[{name!r}]`, {int(np.sum(qvalue <= 0.05))} links with q <= .05, "
         f"{len(module.categories)} modules of genes",
     )
     return adata if copy else None

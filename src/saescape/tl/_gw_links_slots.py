@@ -20,12 +20,12 @@ _N_TOP = 5
 _MIN_AGREEMENT = 0.8
 
 
-def module_names(zscore: FloatArray, qvalue: FloatArray, n_modules: int | None) -> pd.Categorical:
-    """Module of each gene that has a significant link; missing for all others."""
+def module_names(zscore: FloatArray, qvalue: FloatArray, n_modules: int | None, max_qvalue: float) -> pd.Categorical:
+    """Module of each gene that has a link of at most this q-value; missing for all others."""
     from saescape.links._modules import gene_modules
 
     with np.errstate(invalid="ignore"):
-        linked = np.flatnonzero((qvalue < ALPHA).any(0))
+        linked = np.flatnonzero((qvalue <= max_qvalue).any(0))
     if len(linked) == 0:
         return pd.Categorical([None] * qvalue.shape[1], categories=pd.Index([], dtype=object))
     label = gene_modules(zscore[:, linked].T, n_modules)
