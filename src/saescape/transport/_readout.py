@@ -58,7 +58,10 @@ def read_plan(
     confidence = np.empty(n, np.float32)
     best_value, best_row = np.full(m, -1.0, np.float32), np.zeros(m, np.int64)
     n_kept = np.zeros(n + 1, np.int64)
-    columns, values = [], []
+    # one array from the start: small arrays that stay, allocated among the large ones of each block, leave holes in
+    # memory that no later block fits in
+    column, value = np.empty(n * per_row, np.int32), np.empty(n * per_row, np.float32)
+    filled = 0
     tensors: list[torch.Tensor] | None = None
     for start, block in blocks:
         if tensors is None:
@@ -76,18 +79,18 @@ def read_plan(
         # the smallest set of entries that holds the mass to keep
         wanted = top.cumsum(1) - top < _KEPT_MASS
         n_kept[start + 1 : stop + 1] = wanted.sum(1).cpu().numpy()
-        columns.append(index[wanted].to(torch.int32).cpu().numpy())
-        values.append(block.gather(1, index)[wanted].cpu().numpy())
+        kept = slice(filled, filled + int(n_kept[start + 1 : stop + 1].sum()))
+        column[kept] = index[wanted].to(torch.int32).cpu().numpy()
+        value[kept] = block.gather(1, index)[wanted].cpu().numpy()
+        filled = kept.stop
         highest = block.amax(0).cpu().numpy()
         better = np.flatnonzero(highest > best_value)
         best_value[better] = highest[better]
         best_row[better] = block[:, torch.from_numpy(better).to(block.device)].argmax(0).cpu().numpy() + start
 
-    column = np.concatenate(columns)
-    columns.clear()
-    value = np.concatenate(values).astype(np.float64)
-    values.clear()
-    plan = sparse.csr_matrix((value, column, n_kept.cumsum()), shape)
+    column = column[:filled]
+    plan = sparse.csr_matrix((value[:filled].astype(np.float64), column, n_kept.cumsum()), shape)
+    del value
     # every reference cell keeps at least its best partner, or its marginal could not be restored
     empty = np.flatnonzero(np.bincount(column, minlength=m) == 0)
     if len(empty):
