@@ -67,6 +67,15 @@ def test_numbers_supervise(pair):
     assert np.corrcoef(expected, adata.obs["gradient"])[0, 1] > 0.8
 
 
+def test_integers_are_numbers(pair):
+    adata, adata_ref = (side.copy() for side in pair)
+    for side, dtype in ((adata, int), (adata_ref, float)):
+        side.obs["day"] = (10 * side.obs["gradient"]).round().astype(dtype)
+    mixed = gw_map(adata, adata_ref, joint_obs="day").uns["gw_map"]["joint_cost"]
+    adata.obs["day"] = adata.obs["day"].astype(float)
+    assert gw_map(adata, adata_ref, joint_obs="day").uns["gw_map"]["joint_cost"] == mixed
+
+
 def test_few_labels_are_enough_to_break_a_mirror():
     adata, adata_ref = sae.datasets.paired(120, 120, n_types=4, mirror=True, noise=0.05)
     sparse_labels = adata.copy()
@@ -153,7 +162,7 @@ def test_tiny_epsilon_says_what_to_do(pair):
         ({"joint_obs": "empty"}, ValueError, "no label is on both sides"),
         ({"joint_obs": "constant"}, ValueError, "constant over both sides"),
         ({"joint_obs": "missing"}, ValueError, r"`adata.obs\['missing'\]` has no finite value"),
-        ({"joint_obs": "mixed"}, TypeError, "float64 in `adata` and int64 in `adata_ref`"),
+        ({"joint_obs": "mixed"}, TypeError, "float64 in `adata` and object in `adata_ref`; make both numbers"),
         ({"joint_obs": 3}, TypeError, "`joint_obs`"),
         ({"alpha": 0.5}, ValueError, r"`alpha=0.5` weighs .* `joint_obs`, and none is given"),
         ({"joint_obs": "cell_type", "alpha": 1.5}, ValueError, "`alpha` must be at least 0 and at most 1, found 1.5"),
@@ -172,7 +181,7 @@ def test_bad_input_changes_nothing(pair, kwargs, error, match):
     adata.obs["here"] = "a"
     adata.obs["other"], adata_ref.obs["other"] = "a", "b"
     adata.obs["one"], adata_ref.obs["one"] = "a", ["a", "b"] * 40
-    adata.obs["mixed"], adata_ref.obs["mixed"] = 1.0, 1
+    adata.obs["mixed"], adata_ref.obs["mixed"] = 1.0, "1"
     adata.obs["missing"], adata_ref.obs["missing"] = np.nan, 1.0
     for side in (adata, adata_ref):
         side.obs["constant"] = 3.0
