@@ -6,9 +6,9 @@ from scipy import sparse
 from scipy.spatial.distance import cdist, pdist
 
 import saescape as sae
-from saescape.links._arrangements import rearranged
 from saescape.links._refits import make_cells, rearranged_cells, refit, refit_stored
 from saescape.transport._align import Settings
+from saescape.transport._nulls import smooth_images_in_place
 
 SETTINGS = Settings(("cosine", "geodesic"), None, 0.1, 3)
 
@@ -24,7 +24,7 @@ def nearest(x, k=10):
 
 def test_rearranged_cells_keep_neighbours_but_not_their_arrangement(rows):
     views = [rows - rows.mean(0)]
-    first, second = (rearranged(views, np.random.default_rng(seed))[0] for seed in (0, 1))
+    first, second = (smooth_images_in_place(views, np.random.default_rng(seed))[0] for seed in (0, 1))
     kept = np.mean([len(np.intersect1d(a, b)) for a, b in zip(nearest(rows), nearest(first), strict=True)]) / 10
     assert kept > 3 * 10 / 149
     # the axes have the variances of the data
@@ -33,7 +33,7 @@ def test_rearranged_cells_keep_neighbours_but_not_their_arrangement(rows):
     )
     assert np.corrcoef(pdist(first), pdist(rows))[0, 1] < 0.8
     assert np.corrcoef(pdist(first), pdist(second))[0, 1] < 0.8
-    np.testing.assert_array_equal(first, rearranged(views, np.random.default_rng(0))[0])
+    np.testing.assert_array_equal(first, smooth_images_in_place(views, np.random.default_rng(0))[0])
 
 
 def test_means_of_sparse_values_are_those_of_dense_ones(rows):

@@ -31,7 +31,10 @@ def make_linked(n_features=6, n_genes=9, modules=("module_0", "module_1"), seed=
     adata = ad.AnnData(np.ones((4, 1)))
     adata.uns["gw_links"] = {
         "correlation": (zscore / 20).astype(np.float32),
+        "null_mean": np.zeros(zscore.shape, dtype=np.float32),
+        "null_sd": np.full(zscore.shape, 0.05, dtype=np.float32),
         "zscore": zscore.astype(np.float32),
+        "pvalue": (qvalue / 10).astype(np.float32),
         "qvalue": qvalue.astype(np.float32),
         "features": features,
         "genes": genes,

@@ -176,7 +176,7 @@ def test_bad_input(linked):
     many = {f"sae_{i}": str(i) for i in range(40)}
     linked.uns["gw_links"] |= {
         "features": np.array(list(many)),
-        **{table: np.zeros((40, 9)) for table in ("correlation", "zscore", "qvalue")},
+        **{table: np.zeros((40, 9)) for table in ("correlation", "null_mean", "null_sd", "zscore", "pvalue", "qvalue")},
     }
     with pytest.raises(ValueError, match="has 40 groups, of which at most 30 can be drawn"):
         sae.pl.gw_sankey(linked, many)

@@ -243,6 +243,9 @@ def test_memory_is_estimated(pair, monkeypatch):
     with pytest.raises(MemoryError, match=r"`adata_ref.X` in memory needs .* 40 cells x 240 .*`use_rep_ref` to fewer"):
         map_quietly(adata, adata_ref, use_rep_ref=None)
     assert_equal(adata, before)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 2**28)
+    map_quietly(adata, adata_ref, use_rep_ref=None, **FAST)
+    assert adata.obsm["gw_coupling"].shape == (adata.n_obs, 40)
 
 
 def test_a_reference_that_changed_is_refused(pair):

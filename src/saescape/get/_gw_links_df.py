@@ -1,24 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from saescape._docs import doc_params
-from saescape._keys import gw_links_key
-from saescape._validate import check_adata, check_integer, check_real, require_key, string_list
+from saescape._validate import check_adata, check_integer, check_real
+from saescape.links._stored import positions, stored_links
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
-
-    from saescape._typing import IntArray
-
-_TABLES = ("correlation", "null_mean", "null_sd", "zscore", "pvalue", "qvalue")
-_BATCH_TABLES = ("n_batches", "correlation_sd")
 
 
 @doc_params
@@ -79,49 +73,19 @@ def gw_links_df(
         max_qvalue = check_real("max_qvalue", max_qvalue, 0.0, 1.0, open_low=False)
     if n_top is not None:
         n_top = check_integer("n_top", n_top)
-    name = gw_links_key(key)
-    entry = require_key(adata, "uns", name, argument=None if key is None else "key")
-    if not isinstance(entry, Mapping) or not {*_TABLES, "features", "genes"} <= set(entry):
-        msg = f"`adata.uns[{name!r}]` holds no links; run `sae.tl.gw_links(adata, adata_ref)` first to create them."
-        raise KeyError(msg)
-    # strings of zarr files come in a dtype of their own
-    feature_names = pd.Index(np.asarray(entry["features"]).astype(object))
-    table: pd.DataFrame = entry["genes"]
-    gene_names = pd.Index(np.asarray(table.index).astype(object))
-    rows, columns = _places("features", features, feature_names), _places("genes", genes, gene_names)
-    tables = {}
-    for column in (*_TABLES, *(c for c in _BATCH_TABLES if c in entry)):
-        values = np.asarray(entry[column])
-        if values.shape != (len(feature_names), len(gene_names)):
-            msg = (
-                f"`adata.uns[{name!r}][{column!r}]` has shape {values.shape}, but there are {len(feature_names)} "
-                f"features and {len(gene_names)} genes; run `sae.tl.gw_links` again."
-            )
-            raise ValueError(msg)
-        tables[column] = values[np.ix_(rows, columns)].ravel()
+    links = stored_links(adata, key)
+    rows = np.arange(len(links.features)) if features is None else positions("features", features, links.features)
+    columns = np.arange(len(links.genes)) if genes is None else positions("genes", genes, links.genes)
+    tables = {name: table[np.ix_(rows, columns)].ravel() for name, table in links.tables.items()}
     feature, gene = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
     kept = np.arange(len(feature)) if max_qvalue is None else np.flatnonzero(tables["qvalue"] <= max_qvalue)
     size = np.nan_to_num(np.abs(np.where(np.isfinite(tables["zscore"]), tables["zscore"], tables["correlation"])))
     order = kept[np.lexsort((-size[kept], np.nan_to_num(tables["pvalue"][kept], nan=np.inf)))][:n_top]
     return pd.DataFrame(
         {
-            "feature": feature_names.to_numpy()[feature[order]],
-            "gene": gene_names.to_numpy()[gene[order]],
-            **{column: values[order] for column, values in tables.items()},
-            "module": table["module"].astype("category").array[gene[order]],
+            "feature": links.features.to_numpy()[feature[order]],
+            "gene": links.genes.to_numpy()[gene[order]],
+            **{name: values[order] for name, values in tables.items()},
+            "module": pd.Categorical(links.module, categories=links.modules)[gene[order]],
         }
     )
-
-
-def _places(argument: str, wanted: str | Sequence[str] | None, names: pd.Index) -> IntArray:
-    if wanted is None:
-        return np.arange(len(names))
-    listed = string_list(argument, wanted)
-    missing = [item for item in listed if item not in names]
-    if missing:
-        msg = (
-            f"`{argument}`: {len(missing)} of {len(listed)} have no links, such as {missing[0]!r}; available are "
-            f"{list(names[:5])}{' and more' if len(names) > 5 else ''}."
-        )
-        raise KeyError(msg)
-    return names.get_indexer_for(listed)

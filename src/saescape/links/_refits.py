@@ -15,12 +15,10 @@ from scipy import sparse
 from saescape._threads import one_thread
 from saescape.transport._coreset import coreset
 from saescape.transport._embedding import embed, prepare
-from saescape.transport._nulls import reduced
+from saescape.transport._nulls import reduced, smooth_images_in_place
 from saescape.transport._problem import Problem, make_side
 from saescape.transport._search import search
 from saescape.transport._solver import solve
-
-from ._arrangements import rearranged
 
 if TYPE_CHECKING:
     from saescape._typing import FloatArray
@@ -63,7 +61,7 @@ def make_cells(x: FloatArray, settings: Settings, rng: np.random.Generator, join
 
 def rearranged_cells(cells: Cells, settings: Settings, rng: np.random.Generator) -> Cells:
     """The same cells with their labels, neighbours kept and the arrangement at large left to chance."""
-    return _embedded(rearranged(cells.rows, rng), cells.joint, settings, rng)
+    return _embedded(smooth_images_in_place(cells.rows, rng), cells.joint, settings, rng)
 
 
 def _embedded(rows: list[FloatArray], joint: FloatArray | None, settings: Settings, rng: np.random.Generator) -> Cells:

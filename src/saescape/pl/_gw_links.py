@@ -6,11 +6,11 @@ import numpy as np
 
 from saescape._docs import doc_params
 from saescape._validate import check_choice, check_integer, check_real
+from saescape.links._stored import positions, stored_links
 
 from ._axes import fit_texts, new_axes, show_if_wanted
 from ._cell_names import name_cells
 from ._links_order import order_features, order_genes, strongest_per_module
-from ._stored_links import positions, stored_links
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.collections import PathCollection
 
     from saescape._typing import BoolArray, FloatArray, IntArray
-
-    from ._stored_links import StoredLinks
+    from saescape.links._stored import StoredLinks
 
 _LABELS = {"correlation": "correlation", "zscore": "z-score (against nulls)"}
 # inches: size of a cell for few and for many of them, the whole a heat map aims at, room for names

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Literal
 
 from saescape._docs import doc_params
 from saescape._validate import check_choice, check_integer, check_real
+from saescape.links._stored import stored_links
 
 from ._axes import TITLE, new_axes, show_if_wanted
 from ._draw_flows import draw_flows, figsize
 from ._link_flows import count_flows
-from ._stored_links import stored_links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

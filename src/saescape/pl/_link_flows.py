@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from saescape._typing import FloatArray, IntArray
-
-    from ._stored_links import StoredLinks
+    from saescape.links._stored import StoredLinks
 
 _MAX_GROUPS = 30
 _MAX_OWN_GROUPS = 8

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ._relaxed import cost_features, standard_form
+
 if TYPE_CHECKING:
     from saescape._typing import FloatArray
 
@@ -22,8 +24,7 @@ def distortion_target(y: Side, mass: FloatArray) -> FloatArray:
     """Columns `(n_ref, d)` whose conditional means `distortion` takes; `mass` is the plan's column marginal."""
     columns = []
     for features in _features(y):
-        moments = features.T @ (features * mass[:, None])
-        form = _standardised(moments)
+        form, moments = _standardised(features, mass)
         columns.append(np.column_stack([features, _quadratic(features, form @ moments @ form)]))
     return np.concatenate(columns, 1).astype(np.float32)
 
@@ -35,11 +36,10 @@ def distortion(x: Side, y: Side, row_mass: FloatArray, column_mass: FloatArray, 
     views = []
     for f_x, f_y, part in zip(features_x, features_y, parts, strict=True):
         partner, square_y = part[:, :-1], part[:, -1]
-        weighted = f_x * row_mass[:, None]
-        moments = f_x.T @ weighted
-        form_x = _standardised(moments)
-        form_y = _standardised(f_y.T @ (f_y * column_mass[:, None]))
-        product = ((f_x @ (form_x @ (weighted.T @ partner) @ form_y)) * partner).sum(1)
+        form_x, moments = _standardised(f_x, row_mass)
+        form_y, _ = _standardised(f_y, column_mass)
+        across = (f_x * row_mass[:, None]).T @ partner
+        product = ((f_x @ (form_x @ across @ form_y)) * partner).sum(1)
         views.append(_quadratic(f_x, form_x @ moments @ form_x) + square_y - 2 * product)
     return np.mean(views, 0).clip(min=0).astype(np.float32)
 
@@ -55,21 +55,15 @@ def dense_distortion(cost_x: FloatArray, cost_y: FloatArray, plan: FloatArray) -
 
 
 def _features(side: Side) -> list[FloatArray]:
-    """``F = [1, |phi|^2, phi]`` of each view, in float64 because distances are differences of these."""
-    found = []
-    for v, points in enumerate(side.views()):
-        ones = torch.ones_like(side.norms[:, :1])
-        found.append(torch.cat([ones, side.norms[:, v : v + 1], points], 1).double().cpu().numpy())
-    return found
+    """Features of each view in float64, because distances are differences of these."""
+    return [features.double().cpu().numpy() for features in cost_features(side)]
 
 
-def _standardised(moments: FloatArray) -> FloatArray:
-    """The matrix B with ``F B F^T`` the squared distances at mean 0 and SD 1, from ``F^T diag(mass) F``."""
-    form = np.diag(np.full(len(moments), -2.0))
-    form[:2, :2] = [[0, 1], [1, 0]]
-    form[0, 0] -= moments[0] @ form @ moments[0]
-    variance = float(np.sum((form @ moments @ form) * moments))
-    return form / np.sqrt(max(variance, 1e-12))
+def _standardised(features: FloatArray, mass: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The matrix B with ``F B F^T`` the squared distances at mean 0 and SD 1, and the features' second moments."""
+    moments = features.T @ (features * mass[:, None])
+    form, sd = standard_form(torch.from_numpy(moments))
+    return (form / sd).numpy(), moments
 
 
 def _quadratic(features: FloatArray, form: FloatArray) -> FloatArray:

@@ -23,31 +23,41 @@ _N_PARTNERS = 5
 _N_PAIRS = 2000
 
 
-def smooth_images(views: Sequence[FloatArray], rng: np.random.Generator) -> list[FloatArray]:
+def smooth_images(views: Sequence[FloatArray], rng: np.random.Generator) -> tuple[list[FloatArray], IntArray]:
     """Map the cells by a random smooth function and draw their density anew, all views `(n, d_v)` alike.
 
     Neighbours stay neighbours: clusters stay clusters and branches stay branches. How they lie to each other, how
     long they are and how many cells they have is chance; the variances along the principal axes are those of the
     data. The function is a draw of a Gaussian process with squared-exponential kernel, by random Fourier features
     (Rahimi & Recht 2007).
+
+    Returns the images and the cell `(n,)` that each row is the image of.
     """
-    return smooth_images_of_cells(views, rng)[0]
-
-
-def smooth_images_of_cells(views: Sequence[FloatArray], rng: np.random.Generator) -> tuple[list[FloatArray], IntArray]:
-    """As `smooth_images`, with the cell `(n,)` that each row is the image of."""
     together, seed = rng.uniform(*_TOGETHER), int(rng.integers(2**63 - 1))
-    first = _centred(views[0])
+    first = centred(views[0])
     density = _random_functions(first, 1, _length_scale(first, together), rng)[:, 0]
     density = np.exp(_DENSITY_SD * (density - density.mean()) / max(float(density.std()), 1e-12))
     cell, partner, share = _drawn_cells(first, density, rng)
+    moved = [x[cell] + share[:, None] * (x[partner] - x[cell]) for x in map(centred, views)]
+    return _images(views, moved, together, seed), cell
+
+
+def smooth_images_in_place(views: Sequence[FloatArray], rng: np.random.Generator) -> list[FloatArray]:
+    """As `smooth_images` with the density as it is: row i is the image of cell i.
+
+    What was measured on a cell can be carried over by a coupling with its image.
+    """
+    together, seed = rng.uniform(*_TOGETHER), int(rng.integers(2**63 - 1))
+    return _images(views, [centred(view) for view in views], together, seed)
+
+
+def _images(views: Sequence[FloatArray], moved: Sequence[FloatArray], together: float, seed: int) -> list[FloatArray]:
+    """Values of one random function at the points `moved` of each view."""
     images = []
-    for view in views:
-        x = _centred(view)
-        moved = x[cell] + share[:, None] * (x[partner] - x[cell])
+    for x, points in zip(map(centred, views), moved, strict=True):
         # one state of the generator: the same function for all views
-        images.append(_smooth_image(x, moved, _length_scale(x, together), np.random.default_rng(seed)))
-    return images, cell
+        images.append(_smooth_image(x, points, _length_scale(x, together), np.random.default_rng(seed)))
+    return images
 
 
 def gaussian_cloud(x: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -108,7 +118,8 @@ def _drawn_cells(
     return cell, partner, 0.5 * rng.random(n)
 
 
-def _centred(x: FloatArray) -> FloatArray:
+def centred(x: FloatArray) -> FloatArray:
+    """The same points around their mean, in float64."""
     x = np.asarray(x, np.float64)
     return x - x.mean(0)
 

@@ -10,6 +10,8 @@ from scipy.spatial.distance import cdist
 
 from saescape._random import child_seed
 
+from ._nulls import centred
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,7 +35,7 @@ def rearranged_pieces(views: Sequence[FloatArray], rng: np.random.Generator) -> 
 
     Returns the images and the cell `(n,)` that each row was.
     """
-    first = _centred(views[0])
+    first = centred(views[0])
     n_pieces = min(int(rng.integers(_N_PIECES[0], _N_PIECES[1] + 1)), len(np.unique(first, axis=0)))
     piece = _pieces(first, n_pieces, rng)
     n_pieces = int(piece.max()) + 1
@@ -46,10 +48,10 @@ def rearranged_pieces(views: Sequence[FloatArray], rng: np.random.Generator) -> 
     seed = int(rng.integers(2**63 - 1))
     images = []
     for view in views:
-        x, singular_values = _principal(_centred(view))
+        x, singular_values = _principal(centred(view))
         # one state of the generator: the same turns for all views
         moved = _turned(x, singular_values, piece, order, parent, length, np.random.default_rng(seed))
-        images.append(_centred(moved[cell] + share[:, None] * (moved[partner] - moved[cell])))
+        images.append(centred(moved[cell] + share[:, None] * (moved[partner] - moved[cell])))
     return images, cell
 
 
@@ -127,8 +129,3 @@ def _principal(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     left, size, _ = np.linalg.svd(x, full_matrices=False)
     keep = size > 1e-6 * size[0]
     return (left * size)[:, keep], size[keep]
-
-
-def _centred(x: FloatArray) -> FloatArray:
-    x = np.asarray(x, np.float64)
-    return x - x.mean(0)

@@ -55,14 +55,14 @@ class RelaxedProblem(Problem):
     def __init__(self, x: Side, y: Side, alpha: float = 1.0, penalty: tuple[float, float] = (inf, inf)) -> None:
         super().__init__(x, y, alpha)
         self.penalty = penalty
-        self.features_y = _features(y)
+        self.features_y = cost_features(y)
         self.all_features = torch.cat(self.features_y, 1)
         self.right = self.all_features if y.joint is None else torch.cat([self.all_features, y.joint], 1)
 
     def left(self, x: Side, state: State) -> torch.Tensor:
         """Left factor for the points of `x`."""
         if isinstance(state, Moments):
-            parts = [f @ middle for f, middle in zip(_features(x), state.middle, strict=True)]
+            parts = [f @ middle for f, middle in zip(cost_features(x), state.middle, strict=True)]
         else:
             quadratic = (16 * self.alpha * x.points @ (state * self.block_weight)).split(self.y.ranks, -1)
             linear = 4 * self.alpha * self.view_weight * x.norms
@@ -86,7 +86,9 @@ class RelaxedProblem(Problem):
         """Part of the gradient that depends on the cell of `x` only."""
         if not isinstance(state, Moments):
             return torch.zeros_like(x.weight)
-        return torch.stack([((f @ form) * f).sum(-1) for f, form in zip(_features(x), state.rows, strict=True)]).sum(0)
+        return torch.stack(
+            [((f @ form) * f).sum(-1) for f, form in zip(cost_features(x), state.rows, strict=True)]
+        ).sum(0)
 
     def column_cost(self, state: State) -> torch.Tensor:
         """Part of the gradient that depends on the cell of the other side only."""
@@ -97,13 +99,15 @@ class RelaxedProblem(Problem):
 
     def measure(self, plan: torch.Tensor) -> tuple[State, torch.Tensor]:
         """Where to linearise at each plan `(..., n, m)`, and its loss."""
-        across, rows = self._sums(_features(self.x), plan, plan @ self.all_features)
+        across, rows = self._sums(cost_features(self.x), plan, plan @ self.all_features)
         return self._moments(across, rows, _second_moments(self.features_y, plan.sum(-2)))
 
     def block_sums(self, rows: slice, plan: torch.Tensor) -> list[torch.Tensor]:
         """Share of some rows of a plan in what `from_sums` takes."""
         moved = plan @ self.right
-        across, second = self._sums([f[rows] for f in _features(self.x)], plan, moved[:, : self.all_features.shape[1]])
+        across, second = self._sums(
+            [f[rows] for f in cost_features(self.x)], plan, moved[:, : self.all_features.shape[1]]
+        )
         return [*across, *second, self._block_joint(rows, moved)]
 
     def from_sums(
@@ -130,7 +134,7 @@ class RelaxedProblem(Problem):
         weight = self.alpha / self.n_views
         for views in zip(across, rows, columns, strict=True):
             t, s, z = (moments.double() for moments in views)
-            (b_x, sd_x), (b_y, sd_y) = _standardised(s), _standardised(z)
+            (b_x, sd_x), (b_y, sd_y) = standard_form(s), standard_form(z)
             middle = (b_x / sd_x) @ t @ (b_y / sd_y)
             r = (middle * t).sum((-1, -2))
             losses.append(2 - 2 * r)
@@ -176,7 +180,7 @@ def make_problem(x: Side, y: Side, alpha: float = 1.0, penalty: tuple[float, flo
     return Problem(x, y, alpha) if all(map(isinf, penalty)) else RelaxedProblem(x, y, alpha, penalty)
 
 
-def _features(side: Side) -> list[torch.Tensor]:
+def cost_features(side: Side) -> list[torch.Tensor]:
     """``[1, |phi|^2, phi]`` of each view."""
     ones = torch.ones_like(side.norms[:, :1])
     return [torch.cat([ones, side.norms[:, v : v + 1], view], 1) for v, view in enumerate(side.views())]
@@ -187,7 +191,7 @@ def _second_moments(features: Sequence[torch.Tensor], mass: torch.Tensor) -> lis
     return [f.T @ (mass[..., None] * f) for f in features]
 
 
-def _standardised(moments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def standard_form(moments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Middle factor B of the centred cost matrix ``F B F^T`` and the cost's SD, under the marginal with `moments`."""
     form = moments.new_zeros(moments.shape)
     form[..., 2:, 2:] = -2 * torch.eye(moments.shape[-1] - 2, dtype=moments.dtype, device=moments.device)

@@ -9,7 +9,7 @@ import numpy as np
 
 from saescape._threads import one_thread
 
-from ._nulls import gaussian_cloud, reduced, smooth_images_of_cells
+from ._nulls import gaussian_cloud, reduced, smooth_images
 from ._pieces import rearranged_pieces
 from ._reduced import prepared_views, small_side, some_cells
 from ._relaxed import make_problem
@@ -141,7 +141,7 @@ def _null_views(
     if kind == "gaussian":
         # the rows are independent draws: labels in any order are labels at random
         return prepared_views(gaussian_cloud(x, rng), settings), np.arange(len(x))
-    images = rearranged_pieces if kind == "pieces" else smooth_images_of_cells
+    images = rearranged_pieces if kind == "pieces" else smooth_images
     return images(prepared_views(x, settings), rng)
 
 

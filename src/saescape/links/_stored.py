@@ -1,4 +1,4 @@
-"""Links of features to genes as the plots need them: fetched, checked, named."""
+"""Stored links of features to genes: fetched, checked, named."""
 
 from __future__ import annotations
 
@@ -19,25 +19,36 @@ if TYPE_CHECKING:
 
     from saescape._typing import BoolArray, FloatArray, IntArray
 
-_TABLES = ("correlation", "zscore", "qvalue")
+_TABLES = ("correlation", "null_mean", "null_sd", "zscore", "pvalue", "qvalue")
+_BATCH_TABLES = ("n_batches", "correlation_sd")
 
 
 @dataclass(frozen=True)
 class StoredLinks:
     """What :func:`saescape.tl.gw_links` stored.
 
-    `correlation`, `zscore` and `qvalue` are float64 `(n_features, n_genes)`; `module` has one name per gene or None,
-    `modules` their order.
+    `tables` are `(n_features, n_genes)` as they were stored, those of the batches among them if there were any;
+    `module` has one name per gene or None, `modules` their order.
     """
 
-    correlation: FloatArray
-    zscore: FloatArray
-    qvalue: FloatArray
+    tables: dict[str, np.ndarray]
     features: pd.Index
     genes: pd.Index
     module: list[str | None]
     modules: list[str]
     entry: Mapping[str, Any]
+
+    @property
+    def correlation(self) -> FloatArray:
+        return self.tables["correlation"].astype(float)
+
+    @property
+    def zscore(self) -> FloatArray:
+        return self.tables["zscore"].astype(float)
+
+    @property
+    def qvalue(self) -> FloatArray:
+        return self.tables["qvalue"].astype(float)
 
     def significant(self, max_qvalue: float) -> BoolArray:
         """Where `(n_features, n_genes)` the false discovery rate is low enough; NaN never is."""
@@ -50,12 +61,12 @@ class StoredLinks:
         return np.abs(np.nan_to_num(self.zscore if tested else self.correlation))
 
     @property
-    def pvalue(self) -> float:
+    def pvalue_global(self) -> float:
         return float(self.entry.get("pvalue_global", np.nan))
 
     def global_pvalue(self) -> str:
         """The test of all links together, in words."""
-        return "global p not tested" if np.isnan(self.pvalue) else f"global p = {self.pvalue:.2g}"
+        return "global p not tested" if np.isnan(self.pvalue_global) else f"global p = {self.pvalue_global:.2g}"
 
     def verdict(self, max_qvalue: float) -> str:
         """How many links of the table are significant, as a title."""
@@ -89,7 +100,7 @@ def stored_links(adata: AnnData, key: str | None) -> StoredLinks:
     genes = entry["genes"]
     # strings of zarr files come in a dtype of their own
     features = pd.Index(np.asarray(entry["features"]).astype(object))
-    tables = {table: np.asarray(entry[table], dtype=float) for table in _TABLES}
+    tables = {table: np.asarray(entry[table]) for table in (*_TABLES, *(t for t in _BATCH_TABLES if t in entry))}
     for table, values in tables.items():
         if values.shape != (len(features), len(genes)):
             msg = (
@@ -106,7 +117,7 @@ def stored_links(adata: AnnData, key: str | None) -> StoredLinks:
         modules = [str(value) for value in order]
         modules += sorted({value for value in module if value is not None} - set(modules))
     return StoredLinks(
-        **tables,
+        tables=tables,
         features=features,
         genes=pd.Index(np.asarray(genes.index).astype(object)),
         module=module,
