@@ -3,15 +3,14 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from saescape._device import resolve_device
 from saescape._docs import doc_params
 from saescape._logging import logg
 from saescape._random import as_generator, rng_param
-from saescape._validate import check_choice, check_integer
+from saescape._validate import check_integer
 
 from ._assemble import assemble
+from ._image_arguments import check_channel_names, check_unit, log_clipped, name_of, resolve_encoder, scaling_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from saescape._typing import Rng
-    from saescape.imaging._scaling import Scaling
-    from saescape.imaging._scan import Scan
-
-_ENCODERS = ("features", "filters")
 
 
 @doc_params
@@ -174,12 +169,12 @@ def image_to_adata(
     >>> bool(np.isclose(adata[:, "GFP_mean"].X[1, 0], image[1, 40:55, 30:42].mean()))
     True
     """
-    unit = _check_arguments(
+    unit = check_unit(
         labels if labels is not None else labels_key, centers, tile_size, stride, crop_size, encoder, pool, normalize
     )
     check_integer("batch_size", batch_size)
     block = 2048 if chunks is None else check_integer("chunks", chunks, 16)
-    names = _check_channel_names(channel_names)
+    names = check_channel_names(channel_names)
     if tokens and encoder == "features":
         msg = (
             "`tokens=True` needs an encoder that returns maps; `encoder='features'` does not. Use `encoder='filters'`."
@@ -207,14 +202,14 @@ def image_to_adata(
     finder = region_finder(unit, crop_size=crop_size, tile_size=tile_size, stride=stride)
     scan = scan_fields(fields, names, finder, block=block, rng=generator)
     percentile = scan.summary.percentile_scaling(scan.channel_names)
-    scaling = _scaling(normalize, percentile, scan)
+    scaling = scaling_of(normalize, percentile, scan)
     measurement = Measurement(fields, scan, block=block, quality=qc, progress=show_progress_bar)
     if encoder == "features":
         measured = measurement.named_features(percentile, shape=unit == "label")
     else:
         if unit == "label":
-            _log_clipped(scan, crop_size)
-        encode, encoded_names = _resolve_encoder(encoder, scan.channel_names)
+            log_clipped(scan, crop_size)
+        encode, encoded_names = resolve_encoder(encoder, scan.channel_names)
         measured = measurement.encoded(
             encode,
             scaling,
@@ -231,7 +226,7 @@ def image_to_adata(
         "tile_size": tile_size,
         "stride": stride,
         "mask_crops": bool(mask_crops and unit == "label"),
-        "encoder": encoder if isinstance(encoder, str) else _name_of(encoder),
+        "encoder": encoder if isinstance(encoder, str) else name_of(encoder),
         "pool": pool,
         "tokens": tokens,
         "normalize": normalize or "none",
@@ -246,80 +241,3 @@ def image_to_adata(
         deep="added\n    `.X`, `.obs['region', 'instance_id', ...]`, `.obsm['spatial']`, `.uns['image_to_adata']`",
     )
     return adata
-
-
-def _check_arguments(
-    labels: Any,
-    centers: Any,
-    tile_size: int | None,
-    stride: int | None,
-    crop_size: int,
-    encoder: Any,
-    pool: str,
-    normalize: str | None,
-) -> str:
-    """Check what needs no pixels; returns what a row is."""
-    given = {"label": labels is not None, "center": centers is not None, "tile": tile_size is not None}
-    if sum(given.values()) > 1:
-        msg = "`labels`, `centers` and `tile_size` exclude each other; give one of them (or none: one row per image)."
-        raise ValueError(msg)
-    check_integer("crop_size", crop_size, 2)
-    if tile_size is not None:
-        check_integer("tile_size", tile_size, 2)
-    if stride is not None:
-        check_integer("stride", stride)
-        if tile_size is None:
-            msg = "`stride` is the distance between tiles and needs `tile_size`."
-            raise ValueError(msg)
-    check_choice("pool", pool, ["mean", "max"])
-    check_choice("normalize", normalize, ["percentile", "dtype", "none", None])
-    if isinstance(encoder, str):
-        check_choice("encoder", encoder, _ENCODERS)
-    elif not callable(encoder):
-        msg = (
-            f"`encoder` must be one of {list(_ENCODERS)}, a torch module or a callable, found {type(encoder).__name__}."
-        )
-        raise TypeError(msg)
-    return next((unit for unit, present in given.items() if present), "image")
-
-
-def _check_channel_names(channel_names: Sequence[str] | None) -> list[str] | None:
-    if channel_names is None:
-        return None
-    if isinstance(channel_names, str):
-        msg = f"`channel_names` must be a sequence of names, found the string {channel_names!r}."
-        raise TypeError(msg)
-    names = [str(name).replace("/", "_") for name in channel_names]
-    if len(set(names)) != len(names):
-        msg = f"`channel_names` must be unique, found {names}."
-        raise ValueError(msg)
-    return names
-
-
-def _resolve_encoder(encoder: Any, channel_names: list[str]) -> tuple[Callable[[torch.Tensor], Any], list[str] | None]:
-    if encoder == "filters":
-        from saescape.imaging._filters import FilterBank, filter_names
-
-        return FilterBank(), filter_names(channel_names)
-    return encoder, None
-
-
-def _name_of(encoder: Any) -> str:
-    return getattr(encoder, "__qualname__", type(encoder).__qualname__)
-
-
-def _log_clipped(scan: Scan, crop_size: int) -> None:
-    """Say how many labels do not fit into their crop."""
-    sides = np.concatenate([(found.boxes[:, 2:] - found.boxes[:, :2]).max(1, initial=0) for found in scan.regions])
-    n_clipped = int((sides > crop_size).sum())
-    if n_clipped:
-        enough = int(np.quantile(sides, 0.99))
-        logg.warning(f"{n_clipped} of {len(sides)} labels are larger than their crop; `crop_size={enough}` holds 99 %")
-
-
-def _scaling(normalize: str | None, percentile: Scaling, scan: Scan) -> Scaling | None:
-    from saescape.imaging._scaling import dtype_scaling
-
-    if normalize == "percentile":
-        return percentile
-    return dtype_scaling(scan.dtype, len(scan.channel_names)) if normalize == "dtype" else None

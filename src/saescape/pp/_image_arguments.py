@@ -1,0 +1,97 @@
+"""What `image_to_adata` was asked for, checked before any pixel is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saescape._logging import logg
+from saescape._validate import check_choice, check_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+    from saescape.imaging._scaling import Scaling
+    from saescape.imaging._scan import Scan
+
+ENCODERS = ("features", "filters")
+
+
+def check_unit(
+    labels: Any,
+    centers: Any,
+    tile_size: int | None,
+    stride: int | None,
+    crop_size: int,
+    encoder: Any,
+    pool: str,
+    normalize: str | None,
+) -> str:
+    """Check what needs no pixels; returns what a row is."""
+    given = {"label": labels is not None, "center": centers is not None, "tile": tile_size is not None}
+    if sum(given.values()) > 1:
+        msg = "`labels`, `centers` and `tile_size` exclude each other; give one of them (or none: one row per image)."
+        raise ValueError(msg)
+    check_integer("crop_size", crop_size, 2)
+    if tile_size is not None:
+        check_integer("tile_size", tile_size, 2)
+    if stride is not None:
+        check_integer("stride", stride)
+        if tile_size is None:
+            msg = "`stride` is the distance between tiles and needs `tile_size`."
+            raise ValueError(msg)
+    check_choice("pool", pool, ["mean", "max"])
+    check_choice("normalize", normalize, ["percentile", "dtype", "none", None])
+    if isinstance(encoder, str):
+        check_choice("encoder", encoder, ENCODERS)
+    elif not callable(encoder):
+        msg = (
+            f"`encoder` must be one of {list(ENCODERS)}, a torch module or a callable, found {type(encoder).__name__}."
+        )
+        raise TypeError(msg)
+    return next((unit for unit, present in given.items() if present), "image")
+
+
+def check_channel_names(channel_names: Sequence[str] | None) -> list[str] | None:
+    if channel_names is None:
+        return None
+    if isinstance(channel_names, str):
+        msg = f"`channel_names` must be a sequence of names, found the string {channel_names!r}."
+        raise TypeError(msg)
+    names = [str(name).replace("/", "_") for name in channel_names]
+    if len(set(names)) != len(names):
+        msg = f"`channel_names` must be unique, found {names}."
+        raise ValueError(msg)
+    return names
+
+
+def resolve_encoder(encoder: Any, channel_names: list[str]) -> tuple[Callable[[torch.Tensor], Any], list[str] | None]:
+    if encoder == "filters":
+        from saescape.imaging._filters import FilterBank, filter_names
+
+        return FilterBank(), filter_names(channel_names)
+    return encoder, None
+
+
+def name_of(encoder: Any) -> str:
+    return getattr(encoder, "__qualname__", type(encoder).__qualname__)
+
+
+def log_clipped(scan: Scan, crop_size: int) -> None:
+    """Say how many labels do not fit into their crop."""
+    sides = np.concatenate([(found.boxes[:, 2:] - found.boxes[:, :2]).max(1, initial=0) for found in scan.regions])
+    n_clipped = int((sides > crop_size).sum())
+    if n_clipped:
+        enough = int(np.quantile(sides, 0.99))
+        logg.warning(f"{n_clipped} of {len(sides)} labels are larger than their crop; `crop_size={enough}` holds 99 %")
+
+
+def scaling_of(normalize: str | None, percentile: Scaling, scan: Scan) -> Scaling | None:
+    from saescape.imaging._scaling import dtype_scaling
+
+    if normalize == "percentile":
+        return percentile
+    return dtype_scaling(scan.dtype, len(scan.channel_names)) if normalize == "dtype" else None
