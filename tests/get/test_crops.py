@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import anndata as ad
 import numpy as np
 import pytest
 import tifffile
@@ -136,3 +137,125 @@ def test_errors(made, small):
         sae.get.crops(adata, [])
     with pytest.raises(TypeError, match="`crop_size` must be an integer"):
         sae.get.crops(adata, crop_size=3.5)
+
+
+@pytest.mark.parametrize("format", ["h5ad", "zarr"])
+def test_round_trip_and_subset(made, tmp_path, format):
+    adata, seen = made
+    path = tmp_path / f"a.{format}"
+    getattr(adata[[3, 0, 2]].copy(), f"write_{format}")(path)
+    read = getattr(ad, f"read_{format}")(path)
+    np.testing.assert_array_equal(sae.get.crops(read), seen[[3, 0, 2]])
+    np.testing.assert_array_equal(sae.get.crops(read[1:], "image_70"), seen[[2]])
+
+
+def test_rows_of_names_that_are_not_unique(made):
+    adata, seen = made
+    twice = adata[[0, 1, 2]].copy()
+    twice.obs_names = ["a", "b", "a"]
+    np.testing.assert_array_equal(sae.get.crops(twice, ["b", "a"]), seen[[1, 0, 2]])
+
+
+class Counted:
+    """Lazy array that counts the pixels read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.n_read = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, key):
+        part = self.array[key]
+        self.n_read += part.size
+        return part
+
+
+def test_only_windows_are_read_of_lazy_fields(pixels, monkeypatch):
+    from saescape.imaging import _recut
+    from saescape.imaging._labels import check_labels
+
+    image = np.random.default_rng(0).integers(0, 60000, (2, 3000, 4000)).astype(np.uint16)
+    labels = np.zeros((3000, 4000), dtype=np.int32)
+    corners = [(5, 5), (20, 40), (1500, 1990), (1508, 2010), (2985, 3990)]
+    for number, (y, x) in enumerate(corners):
+        labels[y : y + 9, x : x + 8] = 10 * number + 3
+    adata = sae.pp.image_to_adata(
+        image, labels, crop_size=24, features=["intensity"], qc=False, show_progress_bar=False
+    )
+    expected, masks = (
+        sae.get.crops(adata),
+        _recut.recut_masks(adata.obs, adata.uns["image_to_adata"], crop_size=None, folder=None),
+    )
+    raw = sae.get.crops(adata, normalized=False)
+    lazy, lazy_labels = Counted(image), Counted(labels)
+    monkeypatch.setattr(_recut, "stored_pixels", lambda *_: lazy)
+    given = {"ids": lazy_labels, "numbers": check_labels(labels, labels.shape, "labels")}
+    for read in given.values():
+        monkeypatch.setattr(_recut, "stored_labels", lambda *_, read=read: read)
+        order = [4, 0, 2, 1, 3]
+        np.testing.assert_array_equal(sae.get.crops(adata, adata.obs_names[order]), expected[order])
+        np.testing.assert_array_equal(sae.get.crops(adata, normalized=False), raw)
+        found = _recut.recut_masks(adata.obs, adata.uns["image_to_adata"], crop_size=None, folder=None)
+        np.testing.assert_array_equal(found, masks)
+    # four times the windows, and what lies between neighbours
+    assert lazy.n_read < 4 * 2 * 25_000
+    assert lazy_labels.n_read < 3 * 25_000
+
+
+def test_labels_that_are_gone_leave_empty_masks(pixels):
+    from saescape.imaging._labels import check_labels
+    from saescape.imaging._windows import Part, label_reader
+
+    labels = pixels[1]
+    read, own = label_reader(check_labels(labels, labels.shape, "labels"), np.array([900, 6, 5, 1000]))
+    part = read(Part(np.arange(4), (0, 0, *labels.shape), np.zeros((4, 4), dtype=int)))
+    assert [int((part == number).sum()) for number in own] == [(labels == 900).sum(), 0, (labels == 5).sum(), 0]
+
+
+@pytest.fixture
+def forgotten(pixels, monkeypatch):
+    """Pixels that were too large to be kept, with thumbnails."""
+    from saescape.imaging import _store
+
+    monkeypatch.setattr(_store, "MAX_KEPT_BYTES", 1000)
+    return sae.pp.image_to_adata(*pixels, crop_size=30, thumbnails=15, show_progress_bar=False)
+
+
+@pytest.mark.parametrize("format", ["h5ad", "zarr"])
+def test_thumbnails_stand_in_for_pixels_that_were_not_kept(forgotten, made, tmp_path, format):
+    path = tmp_path / f"a.{format}"
+    getattr(forgotten, f"write_{format}")(path)
+    read = getattr(ad, f"read_{format}")(path)[[2, 0]]
+    with pytest.warns(UserWarning, match="Thumbnails stand in .* 15 x 15 pixels and 8 bits"):
+        found = sae.get.crops(read)
+    assert found.shape == (2, 2, 15, 15)
+    assert found.dtype == np.float32
+    expected = made[1].reshape(-1, 2, 15, 2, 15, 2).mean((3, 5))[[2, 0]]
+    # rows at the edge of a mask differ: their area is only partly inside
+    whole = (found > 0) & (sae.get.crops(made[0]).reshape(-1, 2, 15, 2, 15, 2) > 0).all((3, 5))[[2, 0]]
+    np.testing.assert_allclose(found[whole], expected[whole], atol=0.005)
+    with pytest.warns(UserWarning, match="Thumbnails"):
+        unmasked = sae.get.crops(read, mask_crops=False)
+    assert (unmasked > 0).mean() > (found > 0).mean()
+
+
+def test_thumbnails_do_not_stand_in_for_measurements(forgotten):
+    for wanted in ({"normalized": False}, {"crop_size": 20}):
+        with pytest.raises(ValueError, match="too large to be kept"):
+            sae.get.crops(forgotten, **wanted)
+    del forgotten.obsm["thumbnails"]
+    with pytest.raises(ValueError, match="too large to be kept"):
+        sae.get.crops(forgotten)
+
+
+def test_thumbnails_of_files_that_are_gone(pixels, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels[0], photometric="minisblack", metadata={"axes": "CYX"})
+    adata = sae.pp.image_to_adata(path, centers=[[40, 40]], crop_size=20, thumbnails=20, show_progress_bar=False)
+    before = sae.get.crops(adata)
+    path.rename(tmp_path / "b.tif")
+    with pytest.warns(UserWarning, match="no file"):
+        found = sae.get.crops(adata)
+    np.testing.assert_allclose(found, before, atol=0.0021)
+    # another image is another matter
+    tifffile.imwrite(path, pixels[0][:, :50], photometric="minisblack", metadata={"axes": "CYX"})
+    with pytest.raises(ValueError, match="it is another image"):
+        sae.get.crops(adata)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from saescape.imaging._filters import SIGMAS, FilterBank, derivative_matrix, filter_names
+from saescape.imaging.encoders._filters import SIGMAS, FilterBank, derivative_matrix, filter_names
 
 
 def test_derivatives_equal_scipy():

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from skimage.filters import threshold_otsu
 
+from saescape.imaging import _scaling
 from saescape.imaging._scaling import ChannelSummary, dtype_scaling
+from saescape.imaging._strips import iterate_strips
 
 
 def summarise(fields, block=7, seed=0):
     summary = ChannelSummary(fields[0].shape[0], fields[0].dtype, len(fields))
     for one in fields:
-        summary.add(one, block, np.random.default_rng(seed), "`image`")
+        summary.add(iterate_strips(one, block), one.shape[1:], np.random.default_rng(seed), "`image`")
     return summary
 
 
@@ -23,6 +25,25 @@ def test_percentiles_over_all_fields_are_exact(dtype):
     together = np.concatenate([one.reshape(2, -1) for one in fields], axis=1).astype(float)
     np.testing.assert_allclose(scaling.low, np.percentile(together, 0.1, axis=1), rtol=1e-6)
     np.testing.assert_allclose(scaling.high, np.percentile(together, 99.9, axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (2000, 3), (3, 2000), (70, 70)])
+@pytest.mark.parametrize("n_pixels", [1024, 4900, 20_000])
+def test_sample_of_floats(shape, n_pixels, monkeypatch):
+    monkeypatch.setattr(_scaling, "_SAMPLE_PIXELS", n_pixels)
+    # every pixel is told by its value
+    image = np.arange(2 * np.prod(shape), dtype=np.float64).reshape(2, *shape)
+    kept = [summarise([image], block=block)._values(0) for block in (1, 13, 5000)]
+    for other in kept[1:]:
+        np.testing.assert_array_equal(np.sort(other), np.sort(kept[0]))
+    n_all = np.prod(shape)
+    assert 0.6 * min(n_pixels, n_all) <= len(kept[0]) <= 1.6 * min(n_pixels, n_all)
+    if n_pixels >= n_all:
+        assert len(np.unique(kept[0])) == n_all
+    # rows and columns are drawn alike
+    row, col = np.divmod(kept[0], shape[1])
+    assert abs(row.mean() / (shape[0] - 1) - 0.5) < 0.05
+    assert abs(col.mean() / (shape[1] - 1) - 0.5) < 0.05
 
 
 def test_otsu_agrees_with_skimage():
@@ -40,7 +61,10 @@ def test_otsu_agrees_with_skimage():
 def test_bad_pixels_are_counted_and_located():
     image = np.ones((2, 20, 10), dtype=np.float32)
     image[1, 15, 3], image[1, 16, 4] = np.nan, np.inf
-    with pytest.raises(ValueError, match=r"2 non-finite values, the first at \(channel, row, column\) \(1, 15, 3\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"2 non-finite values \(1 % of channel 1\), the first at \(channel, row, column\) \(1, 15, 3\)",
+    ):
         summarise([image])
 
 

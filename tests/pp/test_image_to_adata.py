@@ -63,7 +63,8 @@ def test_blocks_batches_and_dask_change_nothing(field, encoder, rows):
     blocked = to_adata(da.from_array(image, chunks=(1, 50, 70)), encoder=encoder, chunks=47, batch_size=5, **given)
     np.testing.assert_allclose(blocked.X, whole.X, rtol=1e-5, atol=1e-5)
     assert blocked.obs.columns.tolist() == whole.obs.columns.tolist()
-    for column in whole.obs.columns.drop("region"):
+    assert blocked.obs["qc_reason"].tolist() == whole.obs["qc_reason"].tolist()
+    for column in whole.obs.columns.drop(["region", "qc_reason"]):
         np.testing.assert_allclose(blocked.obs[column].astype(float), whole.obs[column].astype(float), rtol=1e-5)
 
 
@@ -273,7 +274,7 @@ LABELS = np.eye(40, 50, dtype=int) * 3
         ((IMAGE, LABELS), {"tokens": True}, ValueError, "Use `encoder='filters'`"),
         ((IMAGE, LABELS), {"pool": "sum"}, ValueError, "`pool` must be one of"),
         ((IMAGE, LABELS), {"normalize": "zscore"}, ValueError, "`normalize` must be one of"),
-        ((IMAGE, LABELS), {"image_key": "a"}, TypeError, "need a SpatialData"),
+        ((IMAGE, LABELS), {"image_key": "a"}, TypeError, "`image_key` needs a SpatialData"),
         (([],), {}, ValueError, "`image` is empty"),
         (([IMAGE, IMAGE], [LABELS]), {}, ValueError, "one entry per image"),
         (({"a": IMAGE}, {"b": LABELS}), {}, ValueError, "must have the same keys"),
@@ -299,7 +300,7 @@ def test_real_cell_painting():
     fields = sae.datasets.nf1_cell_painting()
     with pytest.warns(UserWarning, match="5 of 5 fields are binary masks; their 132 connected components"):
         adata = to_adata(fields.images, fields.labels, channel_names=fields.channel_names)
-    assert adata.shape == (132, 79)
+    assert adata.shape == (132, 109)
     assert np.isfinite(adata.X).all()
     assert adata.obs["region"].value_counts().loc["B7"] == 28
     # nuclei are where DAPI is, and most of them are in focus

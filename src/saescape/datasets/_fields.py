@@ -30,6 +30,8 @@ class ImageFields:
     boxes
         One row per annotated object: `field`, `cell_type`, `x`, `y` (centre), `width`, `height` in pixels;
         None when there are none.
+    cells
+        Each field's mask of whole cells, where `labels` are their nuclei; None when there is none.
     """
 
     images: Mapping[str, Path | np.ndarray]
@@ -37,3 +39,4 @@ class ImageFields:
     obs: pd.DataFrame
     labels: Mapping[str, Path | np.ndarray] | None = None
     boxes: pd.DataFrame | None = None
+    cells: Mapping[str, Path | np.ndarray] | None = None

@@ -28,7 +28,7 @@ class NeuronFields(ImageFields):
         One row per field: `condition`, `line`, `plate`, `well`, `n_cells`.
     labels
         Cells `(Y, X)` of each field, int32, 0 for background.
-    boxes
+    boxes, cells
         None.
     nuclei
         Nuclei of each field, with the ids of their cells.

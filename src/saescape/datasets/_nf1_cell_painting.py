@@ -6,15 +6,16 @@ from ._fields import DATA, ImageFields
 
 
 def nf1_cell_painting() -> ImageFields:
-    """Cell Painting of Schwann cells: five fields of one plate, three channels, nuclei masks.
+    """Cell Painting of Schwann cells: five fields of one plate, three channels, masks of nuclei and cells.
 
     One field (904 x 1224 pixels, uint16) from each of five wells of plate 2 of the NF1 project, channels DAPI (nuclei),
-    GFP and RFP, with **binary** masks (0/255) of 132 nuclei or touching groups of nuclei. Ships with the package.
+    GFP and RFP, with **binary** masks (0/255) of 132 nuclei or touching groups of nuclei, and of the cells around them.
+    Ships with the package.
 
     Returns
     -------
-    Fields with `images` (TIFF, `(3, Y, X)`), `labels` (TIFF, `(Y, X)`), `channel_names`, and `obs` with `plate`,
-    `well`, `row`, `column` and `site` of each field.
+    Fields with `images` (TIFF, `(3, Y, X)`), `labels` (nuclei; TIFF, `(Y, X)`), `cells` (likewise), `channel_names`, and
+    `obs` with `plate`, `well`, `row`, `column` and `site` of each field.
 
     Notes
     -----
@@ -37,4 +38,5 @@ def nf1_cell_painting() -> ImageFields:
         labels={field: folder / f"{field}_nuclei.tif" for field in obs.index},
         channel_names=["DAPI", "GFP", "RFP"],
         obs=obs,
+        cells={field: folder / f"{field}_cells.tif" for field in obs.index},
     )

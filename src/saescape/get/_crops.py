@@ -2,15 +2,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from saescape._docs import doc_params
 from saescape._keys import IMAGE_UNS
 from saescape._validate import check_adata, check_integer, require_key
+
+from ._stored_thumbnails import instead_of_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
     from anndata import AnnData
 
 
@@ -27,7 +30,8 @@ def crops(
     """Cut the image crops of observations again.
 
     Needs an AnnData made by :func:`saescape.pp.image_to_adata`, before or after writing it to disk and after subsetting
-    it. With the defaults the result equals what the encoder saw.
+    it. With the defaults the result equals what the encoder saw. Pixels are read from where they are: the files that
+    were given (only the parts needed, where the format allows), or the copy of arrays that the AnnData keeps.
 
     Parameters
     ----------
@@ -41,19 +45,28 @@ def crops(
     normalized
         Scale as at creation, float32; False gives the pixels in the dtype of the image.
     folder
-        Folder in which the image files are now. Stored relative paths are looked up below it, absolute ones by their
-        file name; nothing outside is opened. None uses the paths as they were given.
+        Folder in which the image files are now. Stored relative paths are looked up below it, absolute ones by the
+        longest end of their path that is there; nothing outside is opened. None uses the paths as they were given.
 
     Returns
     -------
-    Crops `(n, C, h, w)`; 0 outside the image.
+    Crops `(n, C, h, w)`; 0 outside the image. When the pixels were not kept or their file is gone, `crop_size` is None
+    and `normalized` True, thumbnails stand in for them, with a warning, if `.obsm["thumbnails"]` has any: 8 bits, in
+    their own size, and always scaled by percentiles.
 
     Raises
     ------
     KeyError
         The AnnData was not made by :func:`saescape.pp.image_to_adata`, or has no such observations.
+    FileNotFoundError
+        A file is not where it was; see `folder`.
     ValueError
         The pixels were too large to be kept, a file is another image than before, or lies outside `folder`.
+
+    Warns
+    -----
+    UserWarning
+        Thumbnails are returned.
 
     Examples
     --------
@@ -70,10 +83,10 @@ def crops(
     stored = require_key(adata, "uns", IMAGE_UNS)
     if crop_size is not None:
         check_integer("crop_size", crop_size, 2)
-    obs = adata.obs
+    rows = np.arange(adata.n_obs)
     if obs_names is not None:
         wanted = [obs_names] if isinstance(obs_names, str) else [str(name) for name in obs_names]
-        missing = [name for name in wanted if name not in obs.index]
+        missing = [name for name in wanted if name not in adata.obs_names]
         if missing:
             msg = (
                 f"`obs_names`: {len(missing)} of {len(wanted)} are not in `adata.obs_names`; the first: {missing[0]!r}."
@@ -82,7 +95,7 @@ def crops(
         if not wanted:
             msg = "`obs_names` is empty."
             raise ValueError(msg)
-        obs = obs.loc[wanted]
+        rows = adata.obs_names.get_indexer_for(wanted)
     for column in ("region", "instance_id", "row", "col"):
         require_key(adata, "obs", column)
     if mask_crops is None:
@@ -92,5 +105,12 @@ def crops(
         raise ValueError(msg)
 
     from saescape.imaging._recut import recut
+    from saescape.imaging._thumbnails import split_thumbnails
 
-    return recut(obs, stored, crop_size=crop_size, mask=mask_crops, normalized=normalized, folder=folder)
+    obs = adata.obs.iloc[rows]
+    try:
+        return recut(obs, stored, crop_size=crop_size, mask=mask_crops, normalized=normalized, folder=folder)
+    except (FileNotFoundError, ValueError) as error:
+        if not normalized or crop_size is not None:
+            raise
+        return split_thumbnails(instead_of_pixels(adata, rows, error), mask=mask_crops)

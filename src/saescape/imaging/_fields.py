@@ -4,62 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ._compartments import REST
 from ._labels import check_labels
-from ._read import is_path, open_image, open_label_image
-from ._regions import check_centers
+from .reading._open import ChannelFiles, MovedLabels, open_image, open_label_image, pixel_size_of
+from .reading._opened import Reading, is_path
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from saescape._typing import FloatArray
 
     from ._labels import LabelImage
-    from ._read import OpenedImage
+    from .reading._opened import OpenedImage
 
 
 @dataclass(frozen=True)
 class Field:
-    """One image with what belongs to it; files are opened when their pixels are needed."""
+    """One image with what belongs to it; files are opened when their pixels are needed.
+
+    `obs` is what is known about the whole field, `annotation` a table of its labels, indexed by their ids.
+    """
 
     name: str
     image: Any
     labels: Any = None
     centers: FloatArray | None = None
     description: str = "`image`"
+    # label images of parts of the labels, or "rest"
+    compartments: dict[str, Any] = dataclass_field(default_factory=dict)
+    obs: dict[str, Any] = dataclass_field(default_factory=dict)
+    reading: Reading = dataclass_field(default_factory=Reading)
+    annotation: pd.DataFrame | None = None
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether nothing of the field is in memory, so that any process can open it."""
+        sources = [self.image, *([] if self.labels is None else [self.labels]), *self.compartments.values()]
+        return all(map(is_on_disk, sources))
+
+    @cached_property
+    def pixel_size(self) -> float | None:
+        """Micrometres per pixel, if the image says so."""
+        return pixel_size_of(self.image, self.reading)
 
     def open(self) -> OpenedImage:
         """Pixels as (C, Y, X)."""
-        return open_image(self.image, self.description)
+        return open_image(self.image, self.description, self.reading)
 
     def open_labels(self, shape: tuple[int, int]) -> LabelImage:
         """Checked labels 1..n."""
-        where = self.description.replace("`image", "`labels", 1)
-        return check_labels(open_label_image(self.labels, where), shape, where)
+        return self._checked(self.labels, shape, "labels")
+
+    def open_compartments(self, shape: tuple[int, int]) -> dict[str, LabelImage | str]:
+        """Checked label images of the compartments; "rest" stays what it is."""
+        return {
+            name: source if _is_rest(source) else self._checked(source, shape, f"compartments[{name!r}]")
+            for name, source in self.compartments.items()
+        }
+
+    def _checked(self, source: Any, shape: tuple[int, int], argument: str) -> LabelImage:
+        where = self.description.replace("`image", f"`{argument}", 1)
+        opening = partial(open_label_image, source, where, self.reading.scale)
+        # what comes from a file is opened again when it is needed, and need not be pickled
+        return check_labels(opening if is_on_disk(source) else opening(), shape, where)
 
 
-def collect_fields(image: Any, labels: Any, centers: Any, region: str) -> list[Field]:
-    """Fields of one image, a sequence of images or a dict of named ones; the rest has the same structure."""
-    names, images, keys = _split(image, region)
-    if not images:
-        msg = "`image` is empty: give at least one image."
-        raise ValueError(msg)
-    names = [clean_name(name) for name in names]
-    if len(set(names)) != len(names):
-        msg = (
-            f"`image` has fields with the same name ({sorted({n for n in names if names.count(n) > 1})}); rename them."
-        )
-        raise ValueError(msg)
-    all_labels = _match("labels", labels, names, keys)
-    all_centers = _match("centers", centers, names, keys)
-    fields = []
-    for name, key, one, one_labels, one_centers in zip(names, keys, images, all_labels, all_centers, strict=True):
-        at = "" if key is None else f"[{key!r}]"
-        if one_centers is not None:
-            one_centers = check_centers(one_centers, f"`centers{at}`")
-        fields.append(Field(name, one, one_labels, one_centers, f"`image{at}`"))
-    return fields
+def is_on_disk(source: Any) -> bool:
+    """Whether an image or label image is named by paths alone."""
+    if isinstance(source, MovedLabels):
+        return is_on_disk(source.source)
+    if isinstance(source, ChannelFiles):
+        return all(is_path(plane) for planes in source.planes for plane in planes)
+    return is_path(source)
 
 
 def clean_name(name: str) -> str:
@@ -67,27 +87,18 @@ def clean_name(name: str) -> str:
     return str(name).replace("/", "_")
 
 
-def _split(image: Any, region: str) -> tuple[list[str], list[Any], list[Any]]:
-    if isinstance(image, Mapping):
-        return [str(name) for name in image], list(image.values()), list(image)
-    if isinstance(image, Sequence) and not is_path(image):
-        numbers = list(range(len(image)))
-        return [f"{region}_{i}" for i in numbers], list(image), list(numbers)
-    return [region], [image], [None]
-
-
-def _match(argument: str, given: Any, names: list[str], keys: list[Any]) -> list[Any]:
-    """Bring `labels` or `centers` into the order of the fields."""
+def match_to_fields(argument: str, given: Any, names: Sequence[str], keys: Sequence[Any]) -> list[Any]:
+    """Bring `labels`, `centers` or a compartment into the order of the fields; keys are those of `image`."""
     if given is None:
         return [None] * len(names)
     if keys[0] is None:
-        if isinstance(given, Mapping) or (argument == "labels" and _is_sequence(given)):
+        if isinstance(given, Mapping) or (argument != "centers" and is_sequence(given)):
             msg = f"`{argument}` must be one array for one image, found {type(given).__name__}."
             raise ValueError(msg)
         return [given]
     if isinstance(keys[0], int) and not isinstance(given, Mapping):
-        if not _is_sequence(given) or len(given) != len(names):
-            found = f"{len(given)}" if _is_sequence(given) else type(given).__name__
+        if not is_sequence(given) or len(given) != len(names):
+            found = f"{len(given)}" if is_sequence(given) else type(given).__name__
             msg = f"`{argument}` must be a sequence with one entry per image ({len(names)}), found {found}."
             raise ValueError(msg)
         return list(given)
@@ -104,5 +115,10 @@ def _match(argument: str, given: Any, names: list[str], keys: list[Any]) -> list
     return [given[key] for key in keys]
 
 
-def _is_sequence(given: Any) -> bool:
-    return isinstance(given, Sequence) and not is_path(given) and not isinstance(given, np.ndarray)
+def is_sequence(given: Any) -> bool:
+    """A list or tuple of fields, and not one field."""
+    return isinstance(given, Sequence) and not is_path(given)
+
+
+def _is_rest(source: Any) -> bool:
+    return isinstance(source, str) and source == REST

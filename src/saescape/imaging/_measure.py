@@ -1,101 +1,154 @@
-"""Second pass over all fields: features, quality and codes of every observation."""
+"""What is measured on the observations of a task."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._blocks import count_blocks, iterate_blocks
-from ._features import feature_names, object_features
-from ._qc import QC_NAMES, qc_measures
+from ._features import block_features, feature_names, margin
+from ._qc import block_quality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     import torch
 
     from saescape._typing import FloatArray, IntArray
 
-    from ._blocks import Block
-    from ._fields import Field
+    from ._blocks import Block, Objects
     from ._scaling import Scaling
-    from ._scan import Scan
+
+# the Laplacian of quality looks at the next pixel
+_QUALITY_MARGIN = 1
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Matrix of the result, its names, and what comes beside it."""
+class Measures:
+    """Result of some observations: their `rows`, `values` (n, d), `quality` (n, C, q), and the maps of an encoder."""
 
+    rows: IntArray
     values: FloatArray
-    names: list[str]
-    quality: FloatArray | None
+    quality: FloatArray | None = None
     grid: tuple[int, int] | None = None
     tokens: FloatArray | None = None
 
 
-class Measurement:
-    """Walk over the blocks of all fields once."""
+@dataclass(frozen=True)
+class Quality:
+    """Measure quality, given the value from which a pixel of each channel is saturated, and that of foreground."""
 
-    def __init__(self, fields: list[Field], scan: Scan, *, block: int, quality: bool, progress: bool) -> None:
-        self.fields, self.scan, self.block, self.progress = fields, scan, block, progress
-        self.n_obs = sum(len(found) for found in scan.regions)
-        self.quality = np.empty((self.n_obs, len(scan.channel_names), len(QC_NAMES))) if quality else None
-        if quality:
-            self.saturation, self.threshold = scan.summary.saturation(), scan.summary.otsu()
+    saturation: FloatArray
+    threshold: FloatArray
 
-    def _blocks(self, *, need_crops: bool) -> Iterator[Block]:
-        from tqdm.auto import tqdm
-
-        blocks = iterate_blocks(self.fields, self.scan.regions, self.block, need_crops=need_crops)
-        total = count_blocks(self.scan.regions, self.block)
-        yield from tqdm(blocks, total=total, desc="image_to_adata", unit="block", disable=not self.progress)
-
-    def named_features(self, scaling: Scaling, *, shape: bool) -> Measured:
-        """Statistics with names, in the units of the image."""
-        names = feature_names(self.scan.channel_names, shape=shape)
-        values = np.empty((self.n_obs, len(names)), dtype=np.float32)
-        for block in self._blocks(need_crops=False):
-            for objects in block.objects(sharpness=self.quality is not None):
-                values[objects.rows] = object_features(
-                    objects.labels, objects.values, objects.pixels, scaling, shape=shape
-                )
-                self._add_quality(objects)
-        return Measured(values, names, self.quality)
-
-    def encoded(
-        self,
-        encoder: Callable[[torch.Tensor], Any],
-        scaling: Scaling | None,
-        *,
-        mask: bool,
-        batch_size: int,
-        pool: str,
-        keep_tokens: bool,
-        device: torch.device,
-        names: list[str] | None = None,
-    ) -> Measured:
-        """Output of an encoder on the crops, pooled over positions."""
-        from ._encode import encode_crops, rebatch
-
-        pieces = self._crops(scaling, batch_size, mask=mask)
-        found = encode_crops(
-            encoder, rebatch(pieces, batch_size), self.n_obs, pool=pool, keep_tokens=keep_tokens, device=device
+    def __call__(self, objects: Objects) -> FloatArray:
+        """(n, C, len(QC_NAMES)) of some objects."""
+        return block_quality(
+            objects.labels, objects.pixels, len(objects.rows), self.saturation, self.threshold, window=objects.window
         )
-        names = names or [f"image_{i}" for i in range(found.pooled.shape[1])]
-        return Measured(found.pooled, names, self.quality, found.grid, found.tokens)
 
-    def _crops(self, scaling: Scaling | None, size: int, *, mask: bool) -> Iterator[tuple[IntArray, np.ndarray]]:
-        for block in self._blocks(need_crops=True):
-            if self.quality is not None:
-                for objects in block.objects(sharpness=True):
-                    self._add_quality(objects)
-            yield from block.crops(scaling, size, mask=mask)
 
-    def _add_quality(self, objects: Any) -> None:
-        if self.quality is not None:
-            self.quality[objects.rows] = qc_measures(
-                objects.values, objects.sharpness, objects.pixels, self.saturation, self.threshold
-            )
+@dataclass(frozen=True)
+class NamedFeatures:
+    """Measure statistics with names, in the units of the image; of the observation and of its compartments."""
+
+    channel_names: list[str]
+    families: tuple[str, ...]
+    scaling: Scaling
+    shape: bool
+    compartments: tuple[str, ...] = ()
+    quality: Quality | None = None
+
+    crops = False
+
+    @property
+    def margin(self) -> int:
+        """Pixels that are needed around an observation."""
+        return max(margin(self.families), _QUALITY_MARGIN)
+
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        own = feature_names(self.channel_names, families=self.families, shape=self.shape)
+        return own + [f"{part}_{name}" for part in self.compartments for name in self._part_names()]
+
+    def prepared(self) -> AbstractContextManager[Any]:
+        """Nothing to prepare."""
+        return nullcontext()
+
+    def __call__(self, blocks: Iterable[Block]) -> Measures:
+        """Measure all observations of some blocks."""
+        rows, values, quality = [], [], []
+        for block in blocks:
+            own = []
+            for objects in block.objects():
+                own.append(self._features(objects, shape=self.shape))
+                if self.quality is not None:
+                    quality.append(self.quality(objects))
+            parts = [self._part(block, name) for name in self.compartments]
+            values.append(np.concatenate([np.concatenate(own), *parts], axis=1).astype(np.float32))
+            rows.append(block.rows)
+        return Measures(np.concatenate(rows), np.concatenate(values), np.concatenate(quality) if quality else None)
+
+    def _features(self, objects: Objects, *, shape: bool) -> FloatArray:
+        return block_features(
+            objects.labels, objects.pixels, len(objects.rows), self.scaling, families=self.families, shape=shape
+        )
+
+    def _part_names(self) -> list[str]:
+        return feature_names(self.channel_names, families=self.families, shape=True)
+
+    def _part(self, block: Block, name: str) -> FloatArray:
+        """Features of a compartment, NaN where an observation has none."""
+        objects = block.compartment(name)
+        values = np.full((len(block.rows), len(self._part_names())), np.nan)
+        if len(objects.rows):
+            values[np.searchsorted(block.rows, objects.rows)] = self._features(objects, shape=True)
+        return values
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Encode the scaled crops of observations."""
+
+    encoder: Callable[[torch.Tensor], Any]
+    scaling: Scaling | None
+    mask: bool
+    batch_size: int
+    pool: str
+    keep_tokens: bool
+    device: torch.device
+    quality: Quality | None = None
+
+    crops = True
+    margin = _QUALITY_MARGIN
+
+    def prepared(self) -> AbstractContextManager[Any]:
+        """Bring the encoder to its device once, and not for every task."""
+        from .encoders._evaluating import evaluating
+
+        return evaluating(self.encoder, self.device)
+
+    def __call__(self, blocks: Iterable[Block]) -> Measures:
+        """Encode all observations of some blocks."""
+        from ._encode import encode_batches, rebatch
+
+        quality: list[FloatArray] = []
+
+        def pieces() -> Iterator[tuple[IntArray, np.ndarray]]:
+            for block in blocks:
+                if self.quality is not None:
+                    quality.extend(self.quality(objects) for objects in block.objects())
+                yield from block.crops(self.scaling, self.batch_size, mask=self.mask)
+
+        found = encode_batches(
+            self.encoder,
+            rebatch(pieces(), self.batch_size),
+            pool=self.pool,
+            keep_tokens=self.keep_tokens,
+            device=self.device,
+        )
+        measured = np.concatenate(quality) if quality else None
+        return Measures(found.rows, found.pooled, measured, found.grid, found.tokens)

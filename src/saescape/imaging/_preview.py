@@ -53,35 +53,53 @@ def channel_colors(names: Sequence[str]) -> FloatArray:
     return np.array([_COLORS[chosen[i]] for i in range(len(names))])
 
 
-def composite(scaled: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Blend channels (..., C, h, w) in [0, 1] additively to (..., h, w, 3) uint8; R, G, B are taken as they are."""
-    if tuple(names) == RGB:
+def composite(scaled: np.ndarray, names: Sequence[str], colors: FloatArray | None = None) -> np.ndarray:
+    """Blend channels (..., C, h, w) in [0, 1] additively to (..., h, w, 3) uint8.
+
+    Without (C, 3) `colors`, R, G, B are taken as they are, and other channels have the colours of their names.
+    """
+    if tuple(names) == RGB and colors is None:
         mixed = np.moveaxis(scaled, -3, -1)
     else:
-        mixed = np.einsum("...chw,cr->...hwr", scaled, channel_colors(names))
+        mixed = np.einsum("...chw,cr->...hwr", scaled, channel_colors(names) if colors is None else colors)
     return (np.clip(mixed, 0, 1) * 255).round().astype(np.uint8)
 
 
-def picture(pixels: np.ndarray, names: Sequence[str], bounds: Scaling, dtype: np.dtype) -> np.ndarray:
+def picture(
+    pixels: np.ndarray, names: Sequence[str], bounds: Scaling, dtype: np.dtype, colors: FloatArray | None = None
+) -> np.ndarray:
     """(..., h, w, 3) uint8 picture of (..., C, h, w) pixels in the units of an image of `dtype`.
 
     R, G, B are shown as they are, other channels between their bounds; of more than six channels the first six.
     """
     if tuple(names) == RGB:
-        return composite(dtype_scaling(dtype, 3)(pixels), names)
+        return composite(dtype_scaling(dtype, 3)(pixels), names, colors)
     shown = slice(0, MAX_CHANNELS)
-    return composite(bounds(pixels)[..., shown, :, :], names[shown])
+    return composite(bounds(pixels)[..., shown, :, :], names[shown], colors)
 
 
-def shrink(pixels: np.ndarray, factor: int) -> np.ndarray:
-    """Mean over blocks of `factor` x `factor` pixels (an incomplete last block is dropped), per channel, float32."""
-    if factor == 1:
-        return np.asarray(pixels, dtype=np.float32)
-    height, width = pixels.shape[1] // factor, pixels.shape[2] // factor
-    small = np.empty((pixels.shape[0], height, width), dtype=np.float32)
-    for channel, shrunk in zip(pixels, small, strict=True):
-        whole = np.asarray(channel[: height * factor, : width * factor])
-        # rows first: sums of whole rows are much faster than of small blocks
-        strips = whole.reshape(height, factor, -1).sum(1, dtype=np.float32)
-        shrunk[:] = strips.reshape(height, width, factor).sum(2) / factor**2
-    return small
+class Preview:
+    """Mean over blocks of `factor` x `factor` pixels of a (C, Y, X) image, gathered strip by strip.
+
+    An incomplete last block is dropped.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], factor: int) -> None:
+        self.factor = factor
+        self._sums = np.zeros((shape[0], shape[1] // factor, shape[2] // factor))
+
+    def add(self, start: int, strip: np.ndarray) -> None:
+        """Add the rows of the image from `start` on."""
+        factor, (_, height, width) = self.factor, self._sums.shape
+        stop = min(start + strip.shape[1], height * factor)
+        for row in range(start // factor, -(-stop // factor)):
+            first, last = max(row * factor, start), min((row + 1) * factor, stop)
+            part = strip[:, first - start : last - start, : width * factor]
+            # rows first: sums of whole rows are much faster than of small blocks; infinite values are found elsewhere
+            with np.errstate(invalid="ignore"):
+                sums = part.sum(1, dtype=np.float64)
+                self._sums[:, row] += sums.reshape(-1, width, factor).sum(2)
+
+    def mean(self) -> np.ndarray:
+        """The small image, (C, y, x) float32."""
+        return (self._sums / self.factor**2).astype(np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 from ._crops import cut_windows, inside_image, scaled_crops
 from ._scaling import Scaling
 from ._store import stored_labels, stored_pixels
+from ._windows import label_reader, parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,21 +60,36 @@ def recut(
     crops: np.ndarray | None = None
     for name, members in obs.groupby("region", observed=True).indices.items():
         entry = stored["fields"][name]
-        pixels = np.asarray(stored_pixels(entry, str(name), folder))
+        pixels = stored_pixels(entry, str(name), folder)
         labels = stored_labels(entry, str(name), folder) if mask else None
-        if normalized:
-            part = scaled_crops(pixels, boxes[members], scaling, labels, ids[members])
-        else:
-            part = cut_windows(pixels, boxes[members])
-            if labels is not None:
-                part *= (cut_windows(labels, boxes[members]) == ids[members, None, None])[:, None]
-        if crops is None:
-            crops = np.zeros((len(obs), *part.shape[1:]), dtype=part.dtype)
-        crops[members] = part
+        read, own = (None, ids[members]) if labels is None else label_reader(labels, ids[members])
+        in_memory = isinstance(pixels, np.ndarray) and (labels is None or isinstance(labels, np.ndarray))
+        for part in parts(boxes[members], tuple(pixels.shape[1:]), whole=in_memory):
+            cut = _cut(part.of(pixels), part.boxes, scaling, read and read(part), own[part.rows], normalized=normalized)
+            if crops is None:
+                crops = np.zeros((len(obs), *cut.shape[1:]), dtype=cut.dtype)
+            crops[members[part.rows]] = cut
     if crops is None:
         msg = "no observations to cut crops of."
         raise ValueError(msg)
     return crops
+
+
+def _cut(
+    pixels: np.ndarray,
+    boxes: IntArray,
+    scaling: Scaling | None,
+    labels: np.ndarray | None,
+    own: IntArray,
+    *,
+    normalized: bool,
+) -> np.ndarray:
+    if normalized:
+        return scaled_crops(pixels, boxes, scaling, labels, own)
+    windows = cut_windows(pixels, boxes)
+    if labels is not None:
+        windows *= (cut_windows(labels, boxes) == own[:, None, None])[:, None]
+    return windows
 
 
 def recut_masks(
@@ -85,10 +101,12 @@ def recut_masks(
     masks = np.zeros((len(obs), *(boxes[0, 2:] - boxes[0, :2])), dtype=bool)
     for name, members in obs.groupby("region", observed=True).indices.items():
         entry = stored["fields"][name]
-        if stored["params"]["unit"] == "label":
-            labels = stored_labels(entry, str(name), folder)
-            masks[members] = cut_windows(labels, boxes[members]) == ids[members, None, None]
-        else:
-            shape = tuple(int(n) for n in entry["shape"])
-            masks[members] = inside_image(boxes[members], (shape[1], shape[2]))
+        height, width = (int(n) for n in np.asarray(entry["shape"])[1:])
+        if stored["params"]["unit"] != "label":
+            masks[members] = inside_image(boxes[members], (height, width))
+            continue
+        labels = stored_labels(entry, str(name), folder)
+        read, own = label_reader(labels, ids[members])
+        for part in parts(boxes[members], (height, width), whole=isinstance(labels, np.ndarray)):
+            masks[members[part.rows]] = cut_windows(read(part), part.boxes) == own[part.rows, None, None]
     return masks

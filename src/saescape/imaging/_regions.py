@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy import ndimage
 
 if TYPE_CHECKING:
     from saescape._typing import BoolArray, FloatArray, IntArray
 
+    from ._compartments import Compartment, Remainder
     from ._labels import LabelImage
 
 
@@ -20,7 +20,8 @@ class Regions:
 
     `row`, `col` are the integer centre of the crop, `boxes` (y0, x0, y1, x1) the pixels that belong to the
     observation (bounding box of a label, the part of a window inside the image), `spatial` its x, y position.
-    `was_binary`: the labels are connected components of a mask.
+    `was_binary`: the labels are connected components of a mask. `labels` are the labels they come from, numbered like
+    the observations; `compartments` are parts of the same labels. `n_removed`: labels that were too small or too large.
     """
 
     ids: IntArray
@@ -32,9 +33,18 @@ class Regions:
     touches_border: BoolArray
     window: tuple[int, int]
     was_binary: bool = False
+    labels: LabelImage | None = None
+    compartments: dict[str, Compartment | Remainder] = field(default_factory=dict)
+    n_removed: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def close(self) -> None:
+        """Free labels that were read from files; they are read again when they are needed."""
+        for labels in (self.labels, *self.compartments.values()):
+            if labels is not None:
+                labels.close()
 
     def crop_boxes(self) -> IntArray:
         """Pixels (y0, x0, y1, x1) of the crops; may reach over the image."""
@@ -42,20 +52,35 @@ class Regions:
         return np.stack([top, left, top + self.window[0], left + self.window[1]], axis=1)
 
 
-def label_regions(image: LabelImage, crop_size: int) -> Regions:
-    """One observation per label; the crop is centred on the centre of the label's bounding box."""
-    labels, n_labels = image.labels, len(image.ids)
-    height, width = labels.shape
-    found = ndimage.find_objects(labels, max_label=n_labels)
-    boxes = np.array([(y.start, x.start, y.stop, x.stop) for y, x in found], dtype=np.int64).reshape(n_labels, 4)
-    foreground = np.flatnonzero(labels)
-    label_of = labels.ravel()[foreground]
-    area = np.bincount(label_of, minlength=n_labels + 1)[1:]
-    y, x = np.divmod(foreground, width)
-    spatial = np.stack([np.bincount(label_of, axis, n_labels + 1)[1:] for axis in (x, y)], axis=1) / area[:, None]
-    touches = (boxes[:, :2] == 0).any(1) | (boxes[:, 2] == height) | (boxes[:, 3] == width)
+def label_regions(
+    image: LabelImage, crop_size: int, *, min_area: float | None = None, max_area: float | None = None
+) -> Regions:
+    """One observation per label; the crop is centred on the centre of the label's bounding box.
+
+    Labels of less than `min_area` or more than `max_area` pixels become background.
+    """
+    keep = np.ones(len(image), dtype=bool)
+    if min_area is not None:
+        keep &= image.area >= min_area
+    if max_area is not None:
+        keep &= image.area <= max_area
+    image = image.select(keep)
+    boxes = image.boxes
+    touches = (boxes[:, :2] == 0).any(1) | (boxes[:, 2:] == image.shape).any(1)
     row, col = (boxes[:, 0] + boxes[:, 2]) // 2, (boxes[:, 1] + boxes[:, 3]) // 2
-    return Regions(image.ids, row, col, boxes, area, spatial, touches, (crop_size, crop_size), image.was_binary)
+    return Regions(
+        ids=image.ids,
+        row=row,
+        col=col,
+        boxes=boxes,
+        area=image.area,
+        spatial=image.centroids,
+        touches_border=touches,
+        window=(crop_size, crop_size),
+        was_binary=image.was_binary,
+        labels=image,
+        n_removed=int((~keep).sum()),
+    )
 
 
 def _window_regions(
@@ -96,16 +121,33 @@ def center_regions(centers: FloatArray, shape: tuple[int, int], crop_size: int, 
     return _window_regions(row, col, shape, (crop_size, crop_size), centers)
 
 
-def tile_regions(shape: tuple[int, int], tile_size: int, stride: int, where: str) -> Regions:
-    """One observation per complete tile, in row-major order."""
-    if tile_size > min(shape):
-        msg = f"`tile_size` ({tile_size}) must not be larger than the image; {where} is {shape} (Y, X)."
+def tile_regions(
+    shape: tuple[int, int], tile_size: int, stride: int, where: str, *, edge: Literal["drop", "pad"] = "drop"
+) -> Regions:
+    """One observation per tile, in row-major order; tiles that reach over the image are dropped or kept.
+
+    With `"pad"` tiles are laid until they cover the image; `area` and `spatial` are those of the part inside.
+    """
+    if edge == "drop" and tile_size > min(shape):
+        msg = (
+            f"`tile_size` ({tile_size}) must not be larger than the image; {where} is {shape} (Y, X). "
+            '`edge="pad"` keeps incomplete tiles.'
+        )
         raise ValueError(msg)
-    top = np.arange(0, shape[0] - tile_size + 1, stride)
-    left = np.arange(0, shape[1] - tile_size + 1, stride)
+    top, left = (_tile_starts(length, tile_size, stride, edge) for length in shape)
     row, col = (axis.ravel() + tile_size // 2 for axis in np.meshgrid(top, left, indexing="ij"))
-    spatial = np.stack([col, row], axis=1) - tile_size // 2 + (tile_size - 1) / 2
-    return _window_regions(row, col, shape, (tile_size, tile_size), spatial)
+    found = _window_regions(row, col, shape, (tile_size, tile_size), np.empty((len(row), 2)))
+    y, x = ((found.boxes[:, axis] + found.boxes[:, axis + 2] - 1) / 2 for axis in (0, 1))
+    return replace(found, spatial=np.stack([x, y], axis=1))
+
+
+def _tile_starts(length: int, tile_size: int, stride: int, edge: str) -> IntArray:
+    if edge == "drop":
+        return np.arange(0, length - tile_size + 1, stride)
+    # the first tile that reaches the end is the last one
+    last = max(-(-(length - tile_size) // stride), 0)
+    starts = np.arange(last + 1) * stride
+    return starts[starts < length]
 
 
 def image_region(shape: tuple[int, int]) -> Regions:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Sequence
 
     from saescape._typing import FloatArray
 
@@ -39,7 +39,7 @@ class ChannelSummary:
     """Distribution of the pixel values of each channel, gathered field by field.
 
     8- and 16-bit integers are counted, so that their percentiles are exact; of other types up to about four million
-    pixels per channel are kept, drawn without replacement from every field.
+    pixels per channel are kept, drawn at random from every field.
     """
 
     def __init__(self, n_channels: int, dtype: np.dtype, n_fields: int) -> None:
@@ -54,36 +54,60 @@ class ChannelSummary:
             self.kept: list[np.ndarray] = []
             self.per_field = max(_SAMPLE_PIXELS // n_fields, 1024)
 
-    def add(self, pixels: Any, block: int, rng: np.random.Generator, where: str) -> None:
-        """Add a field (C, Y, X), read in strips of `block` rows; raises on values that are not finite."""
-        n_pixels = int(pixels.shape[1]) * int(pixels.shape[2])
-        n_bad, first_bad = 0, None
-        for start, strip in _strips(pixels, block):
+    def add(
+        self,
+        strips: Iterable[tuple[int, np.ndarray]],
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        where: str,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Add a field of `size` (Y, X): the first row and the pixels (C, h, X) of its strips from top to bottom.
+
+        Raises on values that are not finite, after all strips. The result does not depend on how strips are cut.
+        """
+        n_bad, first_bad = np.zeros(self.n_channels, dtype=np.int64), None
+        for start, strip in strips:
             if strip.dtype.kind == "f":
                 bad = ~np.isfinite(strip)
                 if bad.any():
                     if first_bad is None:
                         channel, y, x = (int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
                         first_bad = (channel, start + y, x)
-                    n_bad += int(bad.sum())
+                    n_bad += bad.sum((1, 2))
                     continue
             self.largest = np.maximum(self.largest, strip.reshape(self.n_channels, -1).max(1))
-            if self.counted:
-                for channel, values in enumerate(strip):
-                    index = values.ravel() if self.offset == 0 else values.ravel().astype(np.int64) - self.offset
-                    self.counts[channel] += np.bincount(index, minlength=self.counts.shape[1])
+            if not self.counted:
+                self.kept.append(_draw(strip, start, size, self.per_field, rng))
                 continue
-            values = strip.reshape(self.n_channels, -1)
-            n_keep = max(1, round(self.per_field * values.shape[1] / n_pixels))
-            if n_keep < values.shape[1]:
-                values = values[:, rng.choice(values.shape[1], n_keep, replace=False)]
-            self.kept.append(values.copy())
-        if n_bad:
+            from .kernels._histogram import count_values
+
+            # files may have the other byte order
+            native = strip.astype(strip.dtype.newbyteorder("="), copy=False)
+            for values, counts in zip(native, self.counts, strict=True):
+                count_values(values, self.offset, counts)
+        if n_bad.any():
+            shares = ", ".join(
+                f"{100 * n_bad[channel] / np.prod(size):.3g} % of channel {names[channel] if names else channel!r}"
+                for channel in np.flatnonzero(n_bad).tolist()
+            )
             msg = (
-                f"{where} has {n_bad} non-finite values, the first at (channel, row, column) {first_bad}; "
-                "replace them, e.g. with `np.nan_to_num`."
+                f"{where} has {n_bad.sum()} non-finite values ({shares}), the first at (channel, row, column) "
+                f"{first_bad}; replace them, e.g. with `np.nan_to_num`."
             )
             raise ValueError(msg)
+
+    def merge(self, other: ChannelSummary) -> None:
+        """Add what another summary of the same type has gathered."""
+        self.largest = np.maximum(self.largest, other.largest)
+        if self.counted:
+            self.counts += other.counts
+        else:
+            self.kept += other.kept
+
+    def distribution(self) -> list[np.ndarray]:
+        """Arrays that differ when the pixels do."""
+        return [self.largest, *([self.counts] if self.counted else self.kept)]
 
     def _values(self, channel: int) -> np.ndarray:
         return np.concatenate([part[channel] for part in self.kept])
@@ -147,6 +171,19 @@ def dtype_scaling(dtype: np.dtype, n_channels: int) -> Scaling:
     return Scaling(np.zeros(n_channels), np.full(n_channels, full))
 
 
-def _strips(pixels: Any, block: int) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, int(pixels.shape[1]), block):
-        yield start, np.asarray(pixels[:, start : start + block])
+def _draw(
+    strip: np.ndarray, first_row: int, size: tuple[int, int], n_pixels: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(C, n) pixels of a strip, so that about `n_pixels` of the whole field come together.
+
+    Of every row, or of every k-th one, one pixel is drawn from each of equal stretches.
+    """
+    height, width = size
+    if n_pixels >= height * width:
+        return strip.reshape(len(strip), -1).copy()
+    per_row = min(max(1, n_pixels // height), width)
+    every = max(1, round(height * per_row / n_pixels))
+    rows = np.arange(-first_row % every, strip.shape[1], every)
+    position = (np.arange(per_row) + rng.random((len(rows), per_row))) * (width / per_row)
+    cols = np.minimum(position.astype(np.int64), width - 1)
+    return strip[:, rows[:, None], cols].reshape(len(strip), -1)

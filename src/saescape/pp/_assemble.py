@@ -10,10 +10,12 @@ from anndata import AnnData
 
 from saescape._keys import IMAGE_UNS, SPATIAL, TOKENS
 
+from ._qc_slots import default_params, judge_observations, write_verdict
+
 if TYPE_CHECKING:
     from saescape.imaging._fields import Field
-    from saescape.imaging._measure import Measured
     from saescape.imaging._regions import Regions
+    from saescape.imaging._results import Measured
     from saescape.imaging._scaling import Scaling
     from saescape.imaging._scan import Scan
 
@@ -22,13 +24,16 @@ def assemble(
     fields: list[Field],
     scan: Scan,
     measured: Measured,
+    names: list[str],
     scaling: Scaling | None,
     percentile: Scaling,
     params: dict[str, Any],
 ) -> AnnData:
     """Make the AnnData of `image_to_adata` from what was measured."""
+    from saescape.imaging._field_obs import add_field_obs
     from saescape.imaging._preview import picture
-    from saescape.imaging._qc import qc_columns, qc_pass
+    from saescape.imaging._qc import qc_columns
+    from saescape.imaging._spatial_tables import add_annotations
     from saescape.imaging._store import describe_fields
 
     sizes = [len(found) for found in scan.regions]
@@ -51,13 +56,18 @@ def assemble(
         obs.index = pd.Index([f"{region_names[f]}_{i}" for f, i in zip(field_of, ids.tolist(), strict=True)], dtype=str)
     for column in ("area", "row", "col", "touches_border"):
         obs[column] = joined(column)
+    for name in scan.regions[0].compartments:
+        counts = np.concatenate([found.compartments[name].counts for found in scan.regions])
+        obs[f"has_{name}"], obs[f"n_{name}"] = counts > 0, counts
     if measured.quality is not None:
         flat = measured.quality.reshape(len(obs), -1)
         quality = pd.DataFrame(flat, index=obs.index, columns=qc_columns(scan.channel_names))
         obs = pd.concat([obs, quality], axis=1)
-        obs["qc_pass"] = qc_pass(measured.quality, field_of)
+    obs = add_annotations(add_field_obs(obs, [field.obs for field in fields], field_of), fields)
 
-    adata = AnnData(X=measured.values, obs=obs, var=pd.DataFrame(index=pd.Index(measured.names, dtype=str)))
+    adata = AnnData(X=measured.values, obs=obs, var=pd.DataFrame(index=pd.Index(names, dtype=str)))
+    if measured.quality is not None:
+        write_verdict(adata, judge_observations(adata), default_params())
     adata.obsm[SPATIAL] = joined("spatial").astype(np.float64)
     stored: dict[str, Any] = {
         "params": params,
@@ -75,6 +85,9 @@ def assemble(
     adata.uns[IMAGE_UNS] = stored
     adata.uns[SPATIAL] = {}
     for field, found, preview, factor in zip(fields, scan.regions, scan.previews, scan.preview_factors, strict=True):
+        stored["fields"][field.name]["n_removed"] = found.n_removed
+        for name, part in found.compartments.items():
+            stored["fields"][field.name][f"n_unmatched_{name}"] = part.n_unmatched
         adata.uns[SPATIAL][field.name] = {
             "images": {"hires": picture(preview, scan.channel_names, percentile, scan.dtype)},
             "scalefactors": {

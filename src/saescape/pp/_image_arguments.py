@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saescape._logging import logg
-from saescape._validate import check_choice, check_integer
+from saescape._validate import check_choice, check_integer, string_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import torch
+    from collections.abc import Sequence
 
     from saescape.imaging._scaling import Scaling
     from saescape.imaging._scan import Scan
@@ -45,13 +44,7 @@ def check_unit(
             raise ValueError(msg)
     check_choice("pool", pool, ["mean", "max"])
     check_choice("normalize", normalize, ["percentile", "dtype", "none", None])
-    if isinstance(encoder, str):
-        check_choice("encoder", encoder, ENCODERS)
-    elif not callable(encoder):
-        msg = (
-            f"`encoder` must be one of {list(ENCODERS)}, a torch module or a callable, found {type(encoder).__name__}."
-        )
-        raise TypeError(msg)
+    _check_encoder(encoder)
     return next((unit for unit, present in given.items() if present), "image")
 
 
@@ -68,16 +61,31 @@ def check_channel_names(channel_names: Sequence[str] | None) -> list[str] | None
     return names
 
 
-def resolve_encoder(encoder: Any, channel_names: list[str]) -> tuple[Callable[[torch.Tensor], Any], list[str] | None]:
-    if encoder == "filters":
-        from saescape.imaging._filters import FilterBank, filter_names
+def check_families(features: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Families of named features in their fixed order."""
+    if features is None:
+        return None
+    from saescape.imaging._features import FAMILIES
 
-        return FilterBank(), filter_names(channel_names)
-    return encoder, None
+    wanted = string_list("features", features)
+    unknown = [name for name in wanted if name not in FAMILIES]
+    if unknown or not wanted:
+        msg = f"`features` must be some of {list(FAMILIES)}, found {unknown or 'none'}."
+        raise ValueError(msg)
+    return tuple(name for name in FAMILIES if name in wanted)
 
 
-def name_of(encoder: Any) -> str:
-    return getattr(encoder, "__qualname__", type(encoder).__qualname__)
+def _check_encoder(encoder: Any) -> None:
+    if isinstance(encoder, str):
+        # a path or the name of a model of timm
+        if not encoder.startswith("timm:") and "." not in encoder:
+            check_choice("encoder", encoder, ENCODERS)
+    elif not callable(encoder) and not isinstance(encoder, PathLike):
+        msg = (
+            f"`encoder` must be one of {list(ENCODERS)}, a torch module, a callable or the path of a file, found "
+            f"{type(encoder).__name__}."
+        )
+        raise TypeError(msg)
 
 
 def log_clipped(scan: Scan, crop_size: int) -> None:

@@ -4,11 +4,11 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+import torch
 import xarray as xr
 from skimage.io import imsave
 
-from saescape.imaging import _read
-from saescape.imaging._read import open_image, open_label_image
+from saescape.imaging.reading._open import open_image, open_label_image
 
 RNG = np.random.default_rng(0)
 CYX = RNG.integers(0, 1000, (3, 40, 50)).astype(np.uint16)
@@ -32,15 +32,6 @@ def test_ome_tiff_names_and_projection(tmp_path):
     opened = open_image(path, "`image`")
     assert opened.channel_names == ("DAPI", "GFP")
     np.testing.assert_array_equal(opened.pixels, stack.max(0))
-
-
-def test_large_tiff_is_lazy(tmp_path, monkeypatch):
-    monkeypatch.setattr(_read, "_LAZY_BYTES", 1000)
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(path, CYX, photometric="minisblack", metadata={"axes": "CYX"})
-    pixels = open_image(path, "`image`").pixels
-    assert isinstance(pixels, da.Array)
-    np.testing.assert_array_equal(pixels.compute(), CYX)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -85,6 +76,19 @@ def test_arrays():
 def test_bad_images(image, error, match):
     with pytest.raises(error, match=match):
         open_image(image, "`image`")
+
+
+def test_what_numpy_can_take():
+    for image in (torch.from_numpy(CYX.astype(np.int32)), CYX.tolist(), np.ma.masked_array(CYX)):
+        np.testing.assert_array_equal(open_image(image, "`image`").pixels, CYX)
+
+
+def test_labels_are_not_projected(tmp_path):
+    stack = np.zeros((3, 40, 50), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", metadata={"axes": "ZYX"})
+    for source in (tmp_path / "a.tif", stack):
+        with pytest.raises(ValueError, match=r"`labels` must be a \(Y, X\) label image, found shape"):
+            open_label_image(source, "`labels`")
 
 
 def test_label_images(tmp_path):
