@@ -1,0 +1,1 @@
+"""Contrastive training of a small convolutional network on crops (arrays and tensors only)."""
