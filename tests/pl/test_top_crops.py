@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import anndata as ad
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
+import tifffile
+from scipy import ndimage, sparse
 
 import saescape as sae
 from saescape.imaging._preview import channel_colors, composite
+from saescape.pl._crop_marks import bar_length
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,125 @@ def test_shown_when_asked(adata, monkeypatch):
     assert calls == [1]
 
 
+def lines(ax):
+    return [line for line in ax.lines if len(line.get_xdata()) == 2]
+
+
+def labels_of(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def set_pixel_size(adata, size):
+    for entry in adata.uns["image_to_adata"]["fields"].values():
+        entry["pixel_size"] = size
+
+
+def test_numbers_of_obs_and_variables(adata):
+    adata.obs["missing"] = [np.nan] * 12 + [-3.0, -1.0, -2.0]
+    axes = sae.pl.top_crops(adata, ["missing", "shape_area", "sae_2"], n_crops=4, show=False)
+    assert [ax.get_title() for ax in axes[0]] == ["-1", "-2", "-3", ""]
+    assert axes[0, 0].get_ylabel() == "missing"
+    assert axes[1, 0].get_ylabel() == "shape_area"
+    crop = sae.get.crops(adata, adata.obs_names[13], mask_crops=False)[0]
+    np.testing.assert_array_equal(shown(axes[0, 0])[0], composite(crop, ["DAPI", "GFP", "RFP"]))
+    del adata.obsm["X_sae"]
+    expected = np.sort(adata[:, "GFP_mean"].X[:, 0])[::-1][:3]
+    axes = sae.pl.top_crops(adata, "GFP_mean", n_crops=3, show=False)
+    assert [ax.get_title() for ax in axes[0]] == [f"{value:.3g}" for value in expected]
+
+
+def test_channel_colors(adata):
+    crop = sae.get.crops(adata, adata.obs_names[7], mask_crops=False)[0]
+    ax = sae.pl.top_crops(adata, 2, channel_colors={"GFP": "#ff8000", "DAPI": "w"}, outline=False, show=False)[0, 0]
+    rest = channel_colors(["DAPI", "GFP", "RFP"])[2]
+    colors = np.array([[1, 1, 1], [1, 128 / 255, 0], rest])
+    expected = (np.clip(np.einsum("chw,cr->hwr", crop, colors), 0, 1) * 255).round()
+    np.testing.assert_allclose(shown(ax)[0], expected, atol=1)
+    handles = plt.gcf().legends[0].legend_handles
+    np.testing.assert_allclose([mpl.colors.to_rgb(handle.get_color()) for handle in handles], colors)
+    # in the order of the channels shown
+    ax = sae.pl.top_crops(adata, 2, channels=["GFP"], channel_colors=["tab:blue"], show=False)[0, 0]
+    expected = (crop[1][..., None] * mpl.colors.to_rgb("tab:blue") * 255).round()
+    np.testing.assert_allclose(shown(ax)[0], expected, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("width", "length"), [(20, 5), (25, 10), (12.5, 5), (5, 2), (0.5, 0.2), (130, 50), (26, 10), (1e4, 2e3), (49, 10)]
+)
+def test_bar_lengths(width, length):
+    assert bar_length(width) == pytest.approx(length)
+
+
+def test_scale_bar(adata):
+    assert not lines(sae.pl.top_crops(adata, 4, show=False)[0, 0])
+    set_pixel_size(adata, 0.65)
+    axes = sae.pl.top_crops(adata, 4, n_crops=3, show=False)[0]
+    for ax in axes:
+        (bar,) = lines(ax)
+        # 13 um wide: 5 um are 7.7 pixels, inside of the crop
+        assert np.ptp(bar.get_xdata()) == pytest.approx(5 / 0.65)
+        assert bar.get_xdata().max() < 19.5
+        assert ax.get_xlim() == (-0.5, 19.5)
+    assert [labels_of(ax) for ax in axes] == [["5 µm"], [], []]
+    assert not lines(sae.pl.top_crops(adata, 4, scale_bar=False, show=False)[0, 0])
+    given = sae.pl.top_crops(adata, 4, pixel_size=6.5, crop_size=40, show=False)[0, 0]
+    assert np.ptp(lines(given)[0].get_xdata()) == pytest.approx(100 / 6.5)
+
+
+def test_fields_that_differ_have_their_own_bars():
+    rng = np.random.default_rng(0)
+    fields = {name: rng.integers(0, 99, (1, 20, 20)).astype(np.uint8) for name in "abc"}
+    adata = sae.pp.image_to_adata(fields, tile_size=20, show_progress_bar=False)
+    stored = adata.uns["image_to_adata"]["fields"]
+    stored["a"]["pixel_size"], stored["c"]["pixel_size"] = 0.5, 2.0
+    adata.obs["order"] = [3, 2, 1]
+    axes = sae.pl.top_crops(adata, "order", n_crops=3, show=False)[0]
+    assert [labels_of(ax) for ax in axes] == [["2 µm"], [], ["10 µm"]]
+    assert [len(lines(ax)) for ax in axes] == [1, 0, 1]
+
+
+def test_pixel_size_of_a_file_also_after_a_round_trip(tmp_path):
+    image = np.random.default_rng(0).integers(0, 99, (2, 40, 40)).astype(np.uint16)
+    about = {"axes": "CYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(tmp_path / "a.ome.tif", image, photometric="minisblack", metadata=about)
+    adata = sae.pp.image_to_adata(tmp_path / "a.ome.tif", tile_size=20, show_progress_bar=False)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    for one in (adata, ad.read_h5ad(tmp_path / "a.h5ad")):
+        ax = sae.pl.top_crops(one, "qc_mean_channel_0", show=False)[0, 0]
+        assert labels_of(ax) == ["2 µm"]
+        assert np.ptp(lines(ax)[0].get_xdata()) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("mode", ["label", "tile", "image"])
+def test_thumbnails_in_place_of_pixels(monkeypatch, mode):
+    from saescape.imaging import _store
+
+    rng = np.random.default_rng(0)
+    image = ndimage.gaussian_filter(rng.integers(0, 60000, (2, 48, 48)).astype(float), (0, 6, 6)).astype(np.uint16)
+    labels = np.zeros((48, 48), dtype=int)
+    labels[10:26, 10:26], labels[30:40, 30:40] = 1, 2
+    kwargs = {"label": {"labels": labels, "crop_size": 24}, "tile": {"tile_size": 24}, "image": {}}[mode]
+    side = 24 if mode == "image" else 12
+    adata = sae.pp.image_to_adata(image, thumbnails=side, show_progress_bar=False, **kwargs)
+    adata.obs["order"] = np.arange(adata.n_obs)
+    set_pixel_size(adata, 1.0)
+    expected = sae.pl.top_crops(adata, "order", n_crops=1, show=False)[0, 0]
+    monkeypatch.setattr(_store, "MAX_KEPT_BYTES", 0)
+    gone = sae.pp.image_to_adata(image, thumbnails=side, show_progress_bar=False, **kwargs)
+    gone.obs["order"] = adata.obs["order"]
+    set_pixel_size(gone, 1.0)
+    with pytest.warns(UserWarning, match="Thumbnails stand in"):
+        found = sae.pl.top_crops(gone, "order", n_crops=1, show=False)[0, 0]
+    small = shown(expected)[0].astype(float).reshape(side, 2, side, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(shown(found)[0], small, atol=6)
+    assert len(found.collections) == (mode == "label")
+    # as long as before, in pixels of half the number
+    assert labels_of(found) == labels_of(expected)
+    assert np.ptp(lines(found)[0].get_xdata()) == pytest.approx(np.ptp(lines(expected)[0].get_xdata()) / 2)
+    with pytest.raises(ValueError, match="too large to be kept"):
+        sae.pl.top_crops(gone, "order", crop_size=10, show=False)
+
+
 @pytest.mark.parametrize(
     ("args", "kwargs", "error", "match"),
     [
@@ -100,6 +223,12 @@ def test_shown_when_asked(adata, monkeypatch):
         ((2,), {"channels": ["Cy5"]}, KeyError, "Available channels: .*DAPI"),
         ((2,), {"groupby": "nope"}, KeyError, "`groupby='nope'`"),
         ((2,), {"n_crops": 0}, ValueError, "`n_crops` must be at least 1"),
+        (("line",), {}, TypeError, "column 'line' of `adata.obs` is not numeric"),
+        ((2,), {"channel_colors": {"Cy5": "red"}}, KeyError, r"`channel_colors`: \['Cy5'\] not found"),
+        ((2,), {"channel_colors": ["red"]}, ValueError, "`channel_colors` has 1 colors for 3 channels"),
+        ((2,), {"channel_colors": "red"}, TypeError, "must be a dict of channel -> color or a sequence, found str"),
+        ((2,), {"channel_colors": {"GFP": "reddish"}}, ValueError, "'reddish' for 'GFP' is no color of matplotlib"),
+        ((2,), {"pixel_size": 0}, ValueError, "`pixel_size` must be greater than 0"),
     ],
 )
 def test_errors(adata, args, kwargs, error, match):

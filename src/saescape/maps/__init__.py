@@ -1,0 +1,1 @@
+"""Where in a crop a feature is active."""

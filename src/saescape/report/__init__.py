@@ -1,0 +1,1 @@
+"""A page about every feature, in one HTML file."""
