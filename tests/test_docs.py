@@ -40,6 +40,9 @@ def slots(adata: ad.AnnData) -> set[str]:
         "gw_map",
         "gw_transfer",
         "gw_links",
+        "feature_genes",
+        "feature_enrichment",
+        "feature_concepts",
     ],
 )
 def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
@@ -78,6 +81,14 @@ def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
             target.obs["donor"], before = np.arange(60) % 3, slots(target) | {'obs["donor"]'}
             net = {"B cells": other.var_names[:8]}
             sae.tl.gw_links(target, other, net=net, batch_key="donor", n_nulls=5, show_progress_bar=False)
+        case "feature_genes":
+            sae.tl.feature_genes(target, use_raw=True)
+        case "feature_enrichment":
+            sae.tl.feature_genes(target, model=True)
+            before = slots(target)
+            sae.tl.feature_enrichment(target, {"B cells": target.var_names[:40]})
+        case "feature_concepts":
+            sae.tl.feature_concepts(target, "bulk_labels", n_perms=19)
     new = written_slots(target, before)
     assert new
     documented = (ROOT / "docs" / "outputs.md").read_text()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 SPATIAL = "spatial"
 TOKENS = "tokens"
+THUMBNAILS = "thumbnails"
 IMAGE_UNS = "image_to_adata"
 X_PCA = "X_pca"
 PCS = "PCs"
@@ -25,6 +26,21 @@ def sae_keys(key: str | None = None) -> SaeKeys:
     if key is None:
         return SaeKeys(obsm="X_sae", uns="sae", varm="sae_decoder")
     return SaeKeys(obsm=key, uns=key, varm=key)
+
+
+@dataclass(frozen=True)
+class AnnotationKeys:
+    """Slots of what features stand for."""
+
+    genes: str
+    enrichment: str
+    concepts: str
+
+
+def annotation_keys(key: str | None = None) -> AnnotationKeys:
+    """Slots of `tl.feature_genes`, `tl.feature_enrichment` and `tl.feature_concepts` for the model `key`."""
+    name = sae_keys(key).uns
+    return AnnotationKeys(genes=f"{name}_genes", enrichment=f"{name}_enrichment", concepts=f"{name}_concepts")
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,21 @@ def gw_transfer_keys(key: str | None = None, key_added: str | None = None) -> Gw
     return GwTransferKeys(uns=f"{prefix}_transfer", expression=f"{prefix}_expression", prefix=prefix)
 
 
+@dataclass(frozen=True)
+class ImageQcKeys:
+    """Slots of the verdict on the quality of observations."""
+
+    passed: str
+    reason: str
+    uns: str
+
+
+def image_qc_keys(key: str | None = None) -> ImageQcKeys:
+    """Slots of `pp.image_qc`; an explicit key replaces `qc` in each of them and `image_qc` in `uns`."""
+    prefix = "qc" if key is None else key
+    return ImageQcKeys(passed=f"{prefix}_pass", reason=f"{prefix}_reason", uns="image_qc" if key is None else key)
+
+
 def gw_links_key(key: str | None = None) -> str:
     """Slot of `tl.gw_links` in `uns`."""
     return "gw_links" if key is None else key
@@ -123,3 +154,48 @@ def sae_sweep_key(key: str | None = None) -> str:
 def representations_key(key: str | None = None) -> str:
     """Slot of `tl.compare_representations` in `uns`."""
     return "compare_representations" if key is None else key
+
+
+def feature_match_key(key: str | None = None) -> str:
+    """Slot of `tl.feature_match` in `uns`."""
+    return "feature_match" if key is None else key
+
+
+def feature_stability_key(key: str | None = None) -> str:
+    """Slot of `tl.feature_stability` in `uns`."""
+    return "feature_stability" if key is None else key
+
+
+def feature_modules_key(key: str | None = None) -> str:
+    """Slot of `tl.feature_modules` in `uns`."""
+    return "feature_modules" if key is None else key
+
+
+def feature_scores_key(key: str | None = None) -> str:
+    """Slot of `tl.feature_scores` in `uns`."""
+    return "feature_scores" if key is None else key
+
+
+@dataclass(frozen=True)
+class SteerKeys:
+    """Slots of `tl.steer`."""
+
+    uns: str
+    obsm: str
+    layer: str
+
+    def dose(self, slot: str, factor: float | None) -> str:
+        """Slot of one of several doses."""
+        return slot if factor is None else f"{slot}_{factor:g}"
+
+
+def steer_keys(key: str | None = None) -> SteerKeys:
+    """Slots of `tl.steer`; an explicit key is used verbatim in each of them."""
+    if key is None:
+        return SteerKeys(uns="steer", obsm="X_steered", layer="steered")
+    return SteerKeys(uns=key, obsm=key, layer=key)
+
+
+def feature_maps_key(key: str | None = None) -> str:
+    """Slot of `tl.feature_maps` in `uns`."""
+    return "feature_maps" if key is None else key

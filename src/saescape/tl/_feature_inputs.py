@@ -1,0 +1,107 @@
+"""What the annotation of features reads from an AnnData, and how it writes columns to their table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from saescape._keys import annotation_keys, sae_keys
+from saescape._validate import missing_key, require_key
+
+from ._superposition_inputs import fitted_codes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy as np
+    from anndata import AnnData
+    from scipy import sparse
+
+    from saescape._keys import AnnotationKeys, SaeKeys
+
+_DEFAULTS = ("sae_genes", "sae_enrichment", "sae_concepts")
+
+
+@dataclass(frozen=True)
+class FittedFeatures:
+    """Codes `(n_obs, n_features)`, names, the table of the features and the slots."""
+
+    codes: sparse.csr_matrix
+    names: np.ndarray
+    table: pd.DataFrame
+    keys: SaeKeys
+    slots: AnnotationKeys
+
+    @property
+    def where(self) -> str:
+        return f"`adata.obsm[{self.keys.obsm!r}]`"
+
+
+def read_fitted(adata: AnnData, key: str | None) -> FittedFeatures:
+    """Codes of the fit `key`, checked.
+
+    Raises
+    ------
+    KeyError
+        If there is no such fit.
+    ValueError
+        If codes, model and table do not belong together, or codes are negative or not finite.
+    """
+    keys = sae_keys(key)
+    if key is not None and keys.uns not in adata.uns:
+        raise missing_key(keys.uns, "adata.uns", adata.uns, argument="key")
+    codes, _ = fitted_codes(adata, keys)
+    table = adata.uns[keys.uns].get("features")
+    if not isinstance(table, pd.DataFrame) or len(table) != codes.shape[1]:
+        found = f"{len(table)} rows" if isinstance(table, pd.DataFrame) else "nothing"
+        msg = (
+            f"`adata.uns[{keys.uns!r}]['features']` must be a table with a row for each of the {codes.shape[1]} "
+            f"features, found {found}; run `sae.tl.sae_fit` again."
+        )
+        raise ValueError(msg)
+    codes.eliminate_zeros()
+    return FittedFeatures(codes, table.index.to_numpy().astype(str), table, keys, annotation_keys(key))
+
+
+def add_columns(adata: AnnData, keys: SaeKeys, columns: Mapping[str, Any]) -> None:
+    """Write columns to the table of the features; those given as None are taken out."""
+    entry = dict(adata.uns[keys.uns])
+    table = entry["features"].copy()
+    for name, values in columns.items():
+        if values is None:
+            table = table.drop(columns=name, errors="ignore")
+        else:
+            table[name] = values
+    entry["features"] = table
+    adata.uns[keys.uns] = entry
+
+
+def stored_result(adata: AnnData, slot: str, keys: SaeKeys, column: str) -> dict[str, Any]:
+    """Result of an earlier step of the annotation, if it belongs to the model as it is now.
+
+    Raises
+    ------
+    KeyError
+        If it was not run.
+    ValueError
+        If the model was fitted again since then: the table of the features then lacks the column the step wrote.
+    """
+    if slot not in adata.uns and slot not in _DEFAULTS:
+        tool = f"sae.tl.feature_{slot.rpartition('_')[2]}"
+        msg = f"Key {slot!r} not found in `adata.uns`. Run `{tool}(adata, ..., key={keys.uns!r})` first to create it."
+        raise KeyError(msg)
+    entry = require_key(adata, "uns", slot)
+    if not hasattr(entry, "keys") or "results" not in entry:
+        msg = f"`adata.uns[{slot!r}]` holds no annotation of features; run it again."
+        raise ValueError(msg)
+    if column not in adata.uns[keys.uns]["features"]:
+        msg = f"`adata.uns[{slot!r}]` is older than the model in `adata.uns[{keys.uns!r}]`; run that step again."
+        raise ValueError(msg)
+    return dict(entry)
+
+
+def as_text(values: Iterable[Any]) -> np.ndarray:
+    """Text of each feature as plain objects, empty where there is none, so that every file format takes it."""
+    return pd.Series(["" if value is None else str(value) for value in values], dtype=object).to_numpy()
