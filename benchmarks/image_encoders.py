@@ -117,10 +117,10 @@ def spread(values):
 
 
 def table(rows, columns):
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = ["| | seeds | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
     for name in [name for name in ORDER if name in set(rows["way"])]:
         own = rows[rows["way"] == name]
-        lines.append(f"| {name} | " + " | ".join(spread(own[column]) for column in columns) + " |")
+        lines.append(f"| {name} | {len(own)} | " + " | ".join(spread(own[column]) for column in columns) + " |")
     return lines
 
 
@@ -136,13 +136,14 @@ def report(rows, notes):
     }.items():
         part = rows[rows["data"] == data]
         seeds = part["seed"].nunique()
+        classes = "three classes" if data == "blood" else "two conditions; supervised by condition"
         trained = part.loc[part["way"] == "self-supervised", "seconds"]
-        what = "three classes" if data == "blood" else "two conditions; supervised by condition"
         lines += [f"## {data.capitalize()}", ""]
         lines += [
-            f"{part['n'].iloc[0]} cells, {what}; mean (range) of {seeds} seeds, each with another split, on cells"
+            f"{part['n'].iloc[0]} cells, {classes}; mean (range) of {seeds} seeds, each with another split, on cells"
         ]
-        lines += [f"of fields or plates not trained on. Training took {trained.mean():.0f} s of one thread.", ""]
+        lines += [f"of fields or plates not trained on. Networks have {part['d'][trained.index].iloc[0]} dimensions;"]
+        lines += [f"training one took {trained.mean():.0f} s of processor time (400 steps of 64 crops).", ""]
         lines += table(part, columns) + [""]
         base = part[part["way"] == "untrained"].set_index("seed")[columns]
         gains = [part[part["way"] == way].set_index("seed")[columns] - base for way in ORDER[-2:]]
@@ -154,7 +155,11 @@ def report(rows, notes):
         ]
         lines += [""]
     mean = rows[rows["data"] == "neurons"].groupby("way")[concepts].mean().reindex(ORDER).dropna()
-    lines += ["R2 of the number of motifs, by concept:", "", "| | " + " | ".join(mean.index) + " |"]
+    lines += [
+        "R2 of the number of motifs, by concept (means over the seeds above):",
+        "",
+        "| | " + " | ".join(mean.index) + " |",
+    ]
     lines += ["|---" * (len(mean) + 1) + "|"]
     lines += [f"| {c} | " + " | ".join(f"{value:.2f}" for value in mean[c]) + " |" for c in concepts]
     return "\n".join([*lines, "", *notes]) + "\n"

@@ -43,6 +43,11 @@ def slots(adata: ad.AnnData) -> set[str]:
         "feature_genes",
         "feature_enrichment",
         "feature_concepts",
+        "feature_match",
+        "feature_stability",
+        "feature_modules",
+        "feature_scores",
+        "steer",
     ],
 )
 def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
@@ -89,6 +94,21 @@ def test_written_slots_are_those_in_docstring_and_outputs_page(tool, pbmc):
             sae.tl.feature_enrichment(target, {"B cells": target.var_names[:40]})
         case "feature_concepts":
             sae.tl.feature_concepts(target, "bulk_labels", n_perms=19)
+        case "feature_match":
+            sae.tl.feature_match(target, target)
+        case "feature_stability":
+            sae.tl.feature_stability(target, n_seeds=1, n_nulls=2, max_epochs=2, show_progress_bar=False)
+        case "feature_modules":
+            sae.tl.feature_modules(target)
+        case "feature_scores":
+            target.obsm["markers"] = target.X[:, :10]
+            before = slots(target)
+            sae.tl.feature_scores(target, use_rep="markers", groupby="bulk_labels")
+        case "steer":
+            sae.tl.steer(target, 0, 2, groupby="bulk_labels")
+            sae.tl.sae_fit(target, 32, key_added="x", max_epochs=1, show_progress_bar=False)
+            before |= slots(target) - {'obsm["X_steered"]', 'uns["steer"]'}
+            sae.tl.steer(target, 0, 2, key="x")
     new = written_slots(target, before)
     assert new
     documented = (ROOT / "docs" / "outputs.md").read_text()

@@ -27,6 +27,13 @@ def test_percentiles_over_all_fields_are_exact(dtype):
     np.testing.assert_allclose(scaling.high, np.percentile(together, 99.9, axis=1), rtol=1e-6)
 
 
+def test_byte_order_does_not_matter():
+    field = np.random.default_rng(0).integers(0, 900, (2, 30, 20)).astype(np.uint16)
+    swapped = summarise([field.astype(">u2")])
+    np.testing.assert_array_equal(swapped.counts, summarise([field]).counts)
+    np.testing.assert_array_equal(swapped.counts[1], np.bincount(field[1].ravel(), minlength=2**16))
+
+
 @pytest.mark.parametrize("shape", [(300, 200), (2000, 3), (3, 2000), (70, 70)])
 @pytest.mark.parametrize("n_pixels", [1024, 4900, 20_000])
 def test_sample_of_floats(shape, n_pixels, monkeypatch):

@@ -67,7 +67,7 @@ def test_training_learns_to_tell_crops_apart():
 
 def test_labels_separate_classes(stripes):
     crops, labels = stripes
-    encoder = ContrastiveEncoder(**settings(max_epochs=12)).fit(crops[:128], labels[:128])
+    encoder = ContrastiveEncoder(**settings(max_epochs=30)).fit(crops[:128], labels[:128])
     known, new = encoder.transform(crops[:128]), encoder.transform(crops[128:])
     centres = np.stack([known[labels[:128] == c].mean(0) for c in (0, 1)])
     nearest = np.linalg.norm(new[:, None] - centres[None], axis=2).argmin(1)
@@ -183,7 +183,7 @@ def test_crops_that_were_never_drawn_are_reported(stripes, logged):
     assert any("of 192 crops were never drawn" in line for line in logged)
 
 
-def test_maps_are_tokens_of_images(stripes):
+def test_maps_are_tokens_of_images(stripes, tmp_path):
     images = list((1000 * stripes[0][:40]).astype(np.uint16))
     adata = sae.pp.image_to_adata(images, normalize="dtype", qc=False, show_progress_bar=False)
     crops = sae.get.crops(adata)
@@ -193,6 +193,11 @@ def test_maps_are_tokens_of_images(stripes):
     )
     np.testing.assert_allclose(encoded.X, encoder.transform(crops), atol=1e-5)
     assert encoded.obsm["tokens"].shape == (40, 4, 16)
+    encoder.save(tmp_path / "encoder.safetensors")
+    from_file = sae.pp.image_to_adata(
+        images, encoder=str(tmp_path / "encoder.safetensors"), normalize="dtype", qc=False, show_progress_bar=False
+    )
+    np.testing.assert_allclose(from_file.X, encoded.X, atol=1e-5)
 
 
 def test_collapse_is_an_error():

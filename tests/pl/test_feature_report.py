@@ -28,7 +28,7 @@ def cells(_pbmc):
         {
             "feature": np.repeat(table.index[:3], 20),
             "gene": [f"{NASTY}{i}" for i in range(60)],
-            "qvalue": np.tile(np.linspace(1, 0.01, 20), 3),
+            "qvalue": np.concatenate([np.tile(np.linspace(1, 0.01, 100)[-20:], 2), np.full(20, 0.6)]),
         }
     )
     return adata
@@ -57,10 +57,12 @@ def test_numbers_are_those_of_the_codes(cells, page):
         assert [top["name"] for top in one["top"]] == list(best[: one["n_active"]])
         assert one["row"][1] == pytest.approx(100 * (own > 0).mean(), rel=1e-4)
     first = data["features"][0]["tables"][0]
-    # the smallest q-values come first
+    # those that are significant, the smallest first
     assert first["heads"] == ["gene", "qvalue"]
-    assert [row[1] for row in first["rows"]] == pytest.approx(np.linspace(0.01, 1, 20)[:10], rel=1e-4)
-    assert first["note"] == "First 10 of 20."
+    assert [row[1] for row in first["rows"]] == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05], rel=1e-4)
+    assert first["note"] == "5 of 20 with q ≤ 0.05."
+    assert data["features"][2]["tables"][0]["rows"] == []
+    assert data["features"][2]["tables"][0]["note"] == "None of 20 with q ≤ 0.05; the smallest q is 0.6."
     assert data["features"][4]["flags"] == ["unstable"]
 
 

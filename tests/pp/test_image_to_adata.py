@@ -275,6 +275,7 @@ LABELS = np.eye(40, 50, dtype=int) * 3
         ((IMAGE, LABELS), {"pool": "sum"}, ValueError, "`pool` must be one of"),
         ((IMAGE, LABELS), {"normalize": "zscore"}, ValueError, "`normalize` must be one of"),
         ((IMAGE, LABELS), {"image_key": "a"}, TypeError, "`image_key` needs a SpatialData"),
+        ((IMAGE, LABELS), {"features": "colour"}, ValueError, r"must be some of \['intensity', .* found \['colour'\]"),
         (([],), {}, ValueError, "`image` is empty"),
         (([IMAGE, IMAGE], [LABELS]), {}, ValueError, "one entry per image"),
         (({"a": IMAGE}, {"b": LABELS}), {}, ValueError, "must have the same keys"),
@@ -286,6 +287,14 @@ LABELS = np.eye(40, 50, dtype=int) * 3
 def test_errors_come_before_the_work(args, kwargs, error, match):
     with pytest.raises(error, match=match):
         to_adata(*args, **kwargs)
+
+
+def test_families_that_give_nothing(field):
+    image, labels = field
+    with pytest.raises(ValueError, match="gives nothing: shape needs `labels`"):
+        to_adata(image, tile_size=20, features="shape")
+    with pytest.raises(ValueError, match="correlation two channels"):
+        to_adata(image[:1], labels, features=["correlation"])
 
 
 def test_encoder_errors(field):

@@ -10,7 +10,7 @@ import pytest
 import saescape as sae
 from saescape._warnings import SignificanceWarning
 
-from .planted_features import DEAD, GENOTYPE, N_FEATURES, PLATE, TYPES, nothing, planted
+from .planted_features import DEAD, GENOTYPE, N_FEATURES, PLATE, TYPES, nothing, planted, wrapped
 
 COLUMNS = [
     "feature",
@@ -114,6 +114,24 @@ def test_nominal_rates_where_nothing_is_related(n_donors):
     assert 0.03 <= np.mean(rates) <= 0.08
     assert np.mean(maxima) <= 0.14
     assert np.sum(labels) <= 1
+
+
+def test_cell_types_that_differ_between_donors_at_random_give_no_labels():
+    rates, maxima = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        donor, cell_type = np.arange(800) % 8, rng.integers(3, size=800)
+        rate = np.clip(0.3 * np.exp(0.6 * rng.standard_normal((8, 3, 20))), 0, 0.9)[donor, cell_type]
+        adata = wrapped(rng.gamma(3, 1 / 3, rate.shape) * (rng.random(rate.shape) < rate), np.ones((800, 2)))
+        adata.obs["donor"], adata.obs["cell_type"] = donor.astype(str), cell_type.astype(str)
+        sae.tl.feature_concepts(adata, "cell_type", batch_key="donor", n_perms=39)
+        results = adata.uns["sae_concepts"]["results"]
+        rates.append(np.mean(results["pvalue"] < 0.05))
+        maxima.append(np.mean(results["pvalue_max"] <= 0.05))
+        assert (adata.uns["sae"]["features"]["label"] == "").all()
+    assert 0.03 <= np.mean(rates) <= 0.08
+    # cells are not the unit here: the test over groups is what holds
+    assert np.mean(maxima) > 0.1
 
 
 def test_labels_that_belong_to_few_groups_are_not_tested():

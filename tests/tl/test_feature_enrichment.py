@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,6 +87,27 @@ def test_nothing_is_tested_where_no_gene_is_significant():
         sae.tl.feature_enrichment(adata, {"s": adata.var_names[:10]})
     assert len(adata.uns["sae_enrichment"]["results"]) == 0
     assert (adata.uns["sae"]["features"]["gene_set"] == "").all()
+
+
+def test_sets_of_correlated_genes_are_not_found_for_codes_permuted_within_donors():
+    n_forced = 0
+    for seed in range(4):
+        adata = planted(600, 6, seed=seed)
+        rng = np.random.default_rng(seed)
+        order = np.arange(adata.n_obs)
+        for donor in adata.obs["donor"].cat.categories:
+            rows = np.flatnonzero(adata.obs["donor"] == donor)
+            order[rows] = rng.permutation(rows)
+        adata.obsm["X_sae"] = adata.obsm["X_sae"][order]
+        sae.tl.feature_genes(adata, batch_key="donor", min_cells=5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SignificanceWarning)
+            sae.tl.feature_enrichment(adata, modules(adata))
+            assert (adata.uns["sae"]["features"]["gene_set"] == "").all()
+            sae.tl.feature_enrichment(adata, modules(adata), n_genes=20)
+        n_forced += (adata.uns["sae"]["features"]["gene_set"] != "").sum()
+    # what the warning about genes that need not be significant is for
+    assert n_forced > 10
 
 
 def test_sets_of_many_features_are_unspecific_and_named_last(annotated):

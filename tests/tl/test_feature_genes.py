@@ -178,6 +178,7 @@ def test_counts_are_warned_about():
         sae.tl.feature_genes(planted(200, 4), batch_key="donor", layer="counts")
 
 
+@pytest.mark.filterwarnings("ignore:Trying to modify attribute:anndata.ImplicitModificationWarning")
 def test_views_and_files_give_the_same(annotated, tmp_path):
     path = tmp_path / "a.h5ad"
     annotated.write_h5ad(path)

@@ -73,7 +73,8 @@ def test_permuted_copy_is_matched_completely(pair, on):
     assert table["stable"].all()
     assert table["pvalue"].max() < 0.01
     assert result["share_stable"] == 1
-    assert result["pvalue"] == pytest.approx(1 / 51)
+    assert result["score"] > result["null_score"].max()
+    assert result["null_score"].shape == (50,)
     assert result["mcc"] > 0.97
     features = adata.uns["sae"]["features"]
     assert features["match"].tolist() == expected

@@ -81,24 +81,30 @@ def test_pvalues_are_uniform_without_anything_to_find():
     assert (np.mean(rates, 0) < 0.1).all()
 
 
-def test_features_are_less_polysemantic_than_dimensions(scored):
-    table = scored.uns["feature_scores"]["polysemanticity"]
-    assert table.index.tolist() == ["features", "dimensions"]
-    # most features here are noise; planted concepts with oracle codes show the drop
-    adata = planted(n_noise=0)
-    codes = np.column_stack([adata.obs["cell_type"] == f"type {i}" for i in range(12)]) * 1.0
-    dictionary = np.random.default_rng(0).normal(size=(12, 10))
-    adata.X = (codes @ dictionary).astype(np.float32)
+def test_features_are_less_polysemantic_than_dimensions():
+    """One label for each of 60 concepts in six dimensions, and codes of an oracle."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 60, 4_000)
+    codes = np.eye(60)[label] * rng.uniform(0.5, 1.5, (4_000, 1))
+    dictionary = rng.normal(size=(60, 6))
+    adata = ad.AnnData((codes @ dictionary + 0.05 * rng.normal(size=(4_000, 6))).astype(np.float32))
+    adata.obsm["judge"] = rng.normal(size=(60, 16))[label] + 0.5 * rng.normal(size=(4_000, 16))
+    adata.obs["label"] = pd.Categorical(label.astype(str))
     adata.obsm["X_sae"] = sparse.csr_matrix(codes, dtype=np.float32)
-    adata.uns["sae"]["weights"]["W_dec"] = dictionary.astype(np.float32)
-    adata.uns["sae"]["features"] = pd.DataFrame(index=[f"sae_{i}" for i in range(12)])
-    # a little noise, so that quantiles of dimensions are not tied
-    adata.X += 0.3 * np.random.default_rng(0).normal(size=adata.shape).astype(np.float32)
-    sae.tl.feature_scores(adata, use_rep="judge", groupby="cell_type")
+    adata.uns["sae"] = {
+        "params": {"use_rep": None, "layer": None},
+        "weights": {"W_dec": dictionary.astype(np.float32)},
+        "features": pd.DataFrame(index=[f"sae_{i}" for i in range(60)]),
+    }
+    sae.tl.feature_scores(adata, use_rep="judge", groupby="label")
     table = adata.uns["feature_scores"]["polysemanticity"]
+    assert table.index.tolist() == ["features", "dimensions"]
+    assert table["n"].tolist() == [60, 12]
     assert table.loc["features", "entropy"] == pytest.approx(0, abs=1e-12)
-    assert table.loc["dimensions", "entropy"] > 0.2
-    assert table.loc["features", "ms"] > 1.2 * table.loc["dimensions", "ms"]
+    # more than one bit
+    assert table.loc["dimensions", "entropy"] > np.log(2)
+    assert table.loc["features", "ms"] > 1.5 * table.loc["dimensions", "ms"]
+    assert table.loc["features", "two_afc"] == 1
 
 
 def test_the_judge_must_be_independent(scored):

@@ -107,7 +107,8 @@ def label_scalars(table: pd.DataFrame, features: np.ndarray) -> dict[str, np.nda
 def nuisance_scalars(table: pd.DataFrame, features: np.ndarray, strength: float) -> dict[str, np.ndarray]:
     """Whether a feature tells technical labels apart, and the one it goes with most."""
     rows = table[table["nuisance"] & (table["pvalue_max"] <= ALPHA)]
-    size = rows["strength"].abs().fillna(rows["spearman"].abs())
+    # a feature that is rare in one of many donors is not theirs
+    size = rows["strength"].fillna(rows["spearman"].abs())
     rows = rows.assign(size=size)[size >= strength].sort_values("size", ascending=False, kind="stable")
     best = _first(rows, features)
     flagged = best["obs_key"].notna().to_numpy()

@@ -14,13 +14,18 @@ _SD_FLOOR = 1e-3
 N_HALVINGS = 3
 
 
+def _convolution(n_in: int, n_out: int, stride: int) -> nn.Conv2d:
+    """3 x 3 convolution; the border is repeated, as a border of zeros gives its positions a pattern of their own."""
+    return nn.Conv2d(n_in, n_out, 3, stride, 1, padding_mode="replicate")
+
+
 class _Residual(nn.Module):
     """Pre-activation block: two 3 x 3 convolutions beside a 1 x 1 shortcut where the size changes."""
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(n_in, n_out, 3, stride, 1)
-        self.second = nn.Conv2d(n_out, n_out, 3, 1, 1)
+        self.first = _convolution(n_in, n_out, stride)
+        self.second = _convolution(n_out, n_out, 1)
         self.shortcut = None if stride == 1 and n_in == n_out else nn.Conv2d(n_in, n_out, 1, stride, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -42,7 +47,7 @@ class SmallNetwork(nn.Module):
     def __init__(self, n_channels: int, n_dims: int) -> None:
         super().__init__()
         widths = [max(8, n_dims // 4), max(16, n_dims // 2), n_dims]
-        self.stem = nn.Conv2d(n_channels, widths[0], 3, 2, 1)
+        self.stem = _convolution(n_channels, widths[0], 2)
         self.blocks = nn.Sequential(
             _Residual(widths[0], widths[1], 2),
             _Residual(widths[1], widths[2], 2),

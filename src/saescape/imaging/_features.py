@@ -28,11 +28,6 @@ CHANNEL_NAMES = {
 FAMILIES = ("intensity", "quantiles", "shape", "texture", "granularity", "radial", "correlation")
 
 
-def margin(families: Sequence[str]) -> int:
-    """Pixels around an object that its features depend on: none, as every family looks at the object alone."""
-    return 0
-
-
 def feature_names(channels: Sequence[str], *, families: Sequence[str] = FAMILIES, shape: bool) -> list[str]:
     """Names of the columns of :func:`block_features`."""
     names = [f"shape_{name}" for name in SHAPE_NAMES] if shape and "shape" in families else []

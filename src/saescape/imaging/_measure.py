@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._features import block_features, feature_names, margin
+from ._features import block_features, feature_names
 from ._qc import block_quality
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from ._blocks import Block, Objects
     from ._scaling import Scaling
-
-# the Laplacian of quality looks at the next pixel
-_QUALITY_MARGIN = 1
 
 
 @dataclass(frozen=True)
@@ -63,11 +60,6 @@ class NamedFeatures:
     quality: Quality | None = None
 
     crops = False
-
-    @property
-    def margin(self) -> int:
-        """Pixels that are needed around an observation."""
-        return max(margin(self.families), _QUALITY_MARGIN)
 
     def names(self) -> list[str]:
         """Names of the columns."""
@@ -123,7 +115,6 @@ class Encoding:
     quality: Quality | None = None
 
     crops = True
-    margin = _QUALITY_MARGIN
 
     def prepared(self) -> AbstractContextManager[Any]:
         """Bring the encoder to its device once, and not for every task."""

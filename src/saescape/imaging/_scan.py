@@ -176,7 +176,8 @@ def _check_same_kind(field: Field, scan: FieldScan, first: FieldScan) -> None:
     """All fields must have the type and the channels of the first one."""
     n_channels = first.shape[0]
     if scan.shape[0] != n_channels:
-        msg = f"{field.description} has {scan.shape[0]} channels, but the first field has {n_channels}; they must be equal."
+        counts = f"{scan.shape[0]} channels, but the first field has {n_channels}"
+        msg = f"{field.description} has {counts}; they must be equal."
         raise ValueError(msg)
     if scan.dtype != first.dtype:
         msg = f"{field.description} has dtype {scan.dtype}, but the first field has {first.dtype}; they must be equal."

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ._regions import Regions
 
 DEFAULT_BLOCK = 2048
+# the Laplacian of quality looks at the next pixel; nothing else looks beyond its object or crop
+MARGIN = 1
 # small fields are done together, up to so many
 _MAX_PIECES = 64
 
@@ -49,18 +51,15 @@ class Task:
         return sorted({piece.field for piece in self.pieces})
 
 
-def plan_tasks(
-    regions: list[Regions], shapes: list[tuple[int, int, int]], block: int, *, crops: bool, margin: int
-) -> list[Task]:
+def plan_tasks(regions: list[Regions], shapes: list[tuple[int, int, int]], block: int, *, crops: bool) -> list[Task]:
     """Cut all fields into blocks of `block` x `block` pixels; every observation belongs to the block of its centre.
 
-    With `crops` the windows around labels are needed too; `margin` pixels are added on each side, so that
-    derivatives do not depend on the blocks.
+    With `crops` the windows around labels are needed too.
     """
     tasks: list[Task] = []
     waiting: list[Piece] = []
     n_pixels = 0
-    for piece in _pieces(regions, shapes, block, crops=crops, margin=margin):
+    for piece in _pieces(regions, shapes, block, crops=crops):
         y0, x0, y1, x1 = piece.extent
         size = (y1 - y0) * (x1 - x0)
         if waiting and (n_pixels + size > block**2 or len(waiting) == _MAX_PIECES):
@@ -73,9 +72,7 @@ def plan_tasks(
     return tasks
 
 
-def _pieces(
-    regions: list[Regions], shapes: list[tuple[int, int, int]], block: int, *, crops: bool, margin: int
-) -> Iterator[Piece]:
+def _pieces(regions: list[Regions], shapes: list[tuple[int, int, int]], block: int, *, crops: bool) -> Iterator[Piece]:
     first_row = 0
     for field, (found, (_, height, width)) in enumerate(zip(regions, shapes, strict=True)):
         if len(found) == 0:
@@ -88,7 +85,7 @@ def _pieces(
         for one in np.unique(owner):
             members = np.flatnonzero(owner == one)
             needed = np.concatenate([boxes[members], windows[members]]) if crops else boxes[members]
-            y0, x0 = np.maximum(needed[:, :2].min(0) - margin, 0).tolist()
-            y1, x1 = np.minimum(needed[:, 2:].max(0) + margin, (height, width)).tolist()
+            y0, x0 = np.maximum(needed[:, :2].min(0) - MARGIN, 0).tolist()
+            y1, x1 = np.minimum(needed[:, 2:].max(0) + MARGIN, (height, width)).tolist()
             yield Piece(field, members, first_row + members, (y0, x0, y1, x1))
         first_row += len(found)

@@ -37,8 +37,10 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):
     :cite:p:`Khosla2020`. The result is signed maps with an eighth of the crop's side, whose positions are tokens for
     :func:`saescape.tl.sae_fit`; their mean describes the crop. A crop's map does not depend on other crops.
 
-    An **untrained** network of this kind already separates cell types well, and the training can make it worse for
-    what you look for: compare with ``max_epochs=0``.
+    Training does not always pay: compare with ``max_epochs=0`` and with named features. On blood cells of new fields it
+    raised the accuracy of nearest neighbours with labels, without them not in every split; the named features of
+    :func:`saescape.pp.image_to_adata` were as good. On simulated neurons named features and the filter bank told
+    numbers of motifs far better (R2 about 0.5) than the network with or without training (about 0.2).
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ def measure_fields(
     from saescape.imaging._tasks import plan_tasks
 
     measure = work.measure
-    tasks = plan_tasks(scan.regions, scan.shapes, work.block, crops=measure.crops, margin=measure.margin)
+    tasks = plan_tasks(scan.regions, scan.shapes, work.block, crops=measure.crops)
     n_obs = sum(map(len, scan.regions))
     results: MemoryResults | StoredResults
     if work.store is None:

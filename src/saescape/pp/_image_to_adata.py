@@ -78,8 +78,9 @@ def image_to_adata(
         One field, a sequence of fields, or a dict of named fields. A field is `(Y, X)`, `(C, Y, X)` or `(C, Z, Y, X)`
         (projected by its maximum): numpy, dask or xarray array; the path of a TIFF (axes, channel names and pixel size
         from OME or ImageJ metadata), PNG or JPEG file (channels R, G, B) or OME-Zarr image; or, in a dict, a dict of
-        one such source per channel. Or a folder of files (`pattern`), or a SpatialData object (`image_key`). All
-        fields must have the same channels and dtype. TIFF, OME-Zarr and dask arrays are read block by block.
+        one such source per channel. Or a folder of files (`pattern`), the path of an OME-Zarr plate, or a SpatialData
+        object (`image_key`). All fields must have the same channels and dtype. TIFF, OME-Zarr and dask arrays are read
+        block by block.
     labels
         Segmentation of the same structure: `(Y, X)` integer labels, 0 for background, or paths to them; the name of
         labels in the OME-Zarr of the image; or a folder (`labels_pattern`). A binary mask is split into its connected
@@ -325,6 +326,10 @@ def image_to_adata(
         inside = tuple(scan.regions[0].compartments)
         measure = NamedFeatures(scan.channel_names, families or FAMILIES, percentile, has_labels, inside, quality)
         columns: list[str] | None = measure.names()
+        if not columns:
+            listed = list(families or FAMILIES)
+            msg = f"`features={listed}` gives nothing: shape needs `labels`, correlation two channels."
+            raise ValueError(msg)
         described: dict[str, Any] = {"name": encoder}
     else:
         if unit == "label":

@@ -135,7 +135,7 @@ def _overview(pages: list[dict[str, Any]], table: pd.DataFrame, groupby: list[pd
             page["row"].append(rows[0]["name"] if rows and rows[0]["mean"] > 0 else "")
     titles = dict.fromkeys(entry["title"] for page in pages for entry in page["tables"])
     for title in titles:
-        columns.append((f"first of {title.lower()}", "text", f"First row of {title}"))
+        columns.append((title.lower(), "text", f"First of {title}: what is most significant, if anything is"))
         for page in pages:
             first: list[Any] = next((entry["rows"] for entry in page["tables"] if entry["title"] == title), [])
             page["row"].append(str(first[0][0]) if first else "")

@@ -207,7 +207,7 @@
   }
   function listed(entry) {
     const numeric = entry.heads.map((_, j) => entry.rows.every((row) => row[j] === null || typeof row[j] === "number"));
-    return make("div", {}, entry.note ? note(entry.note) : null, table(entry.heads, entry.rows, numeric));
+    return make("div", {}, table(entry.heads, entry.rows, numeric), entry.note ? note(entry.note) : null);
   }
   function topTable(feature) {
     const labels = feature.top.length ? Object.keys(feature.top[0].labels) : [];

@@ -41,7 +41,8 @@ def shifted(x: FloatArray | sparse.csr_matrix, change: FloatArray, directions: F
     rows = np.flatnonzero(change.any(1))
     if sparse.issparse(x):
         step = sparse.csr_matrix(change) @ sparse.csr_matrix(directions.astype(np.float64))
-        return (x.astype(dtype) + step.astype(dtype)).tocsr() if len(rows) else sparse.csr_matrix(x, dtype, copy=True)
+        same = x.astype(dtype, copy=True)
+        return (same + step.astype(dtype)).tocsr() if len(rows) else same
     result = np.array(x, dtype=dtype)
     result[rows] += (change[rows] @ directions).astype(dtype)
     return result

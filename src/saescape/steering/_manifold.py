@@ -10,7 +10,7 @@ from scipy import sparse
 if TYPE_CHECKING:
     from saescape._typing import FloatArray, IntArray
 
-_MOST_STEERED, _MOST_REAL, _MOST_ENTRIES = 1_000, 20_000, 2**24
+_MOST_STEERED, _MOST_REAL, _MOST_ENTRIES = 500, 10_000, 2**23
 
 
 class RealCells:
@@ -19,9 +19,9 @@ class RealCells:
     Parameters
     ----------
     x
-        Rows `(n, d)`, dense or sparse; at most 20,000 of them are kept, fewer where they are wide.
+        Rows `(n, d)`, dense or sparse; at most 10,000 of them are kept, fewer where they are wide.
     candidates
-        Cells that are steered, of which at most 1,000 are looked at.
+        Cells that are steered, of which at most 500 are looked at.
     """
 
     def __init__(

@@ -225,13 +225,16 @@ class _Judge:
         if len(features) == 0 or not names:
             return
         params = {} if genes is None else genes["params"]
-        source = {
-            "layer": params.get("layer"),
-            "use_raw": bool(params.get("use_raw", False)),
-            "use_rep": params.get("use_rep"),
-        }
         try:
-            expression = read_expression(self._adata, names, **source, adata_ref=None, gw_key=None)
+            expression = read_expression(
+                self._adata,
+                names,
+                layer=params.get("layer"),
+                use_raw=bool(params.get("use_raw", False)),
+                use_rep=params.get("use_rep"),
+                adata_ref=None,
+                gw_key=None,
+            )
         except KeyError as error:
             raise KeyError(str(error.args[0]).replace("`genes`", "`markers`", 1)) from None
         values = detect_by_genes(

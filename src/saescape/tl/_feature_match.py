@@ -84,9 +84,8 @@ def feature_match(
         of the other); `null_mean` (mean over random dictionaries of the best similarity), `zscore`, `pvalue` and
         `qvalue` (Benjamini-Hochberg over features) of `best_similarity`; `stable` (mutual, and p at most `alpha`).
         Features that never fire match nothing.
-    `adata.uns['feature_match' | key_added]['score']`, `['null_score']`, `['pvalue']`
-        Mean best similarity over features that fire, the same for each random dictionary `(n_nulls,)`, and
-        ``(1 + number of null >= score) / (1 + n_nulls)``.
+    `adata.uns['feature_match' | key_added]['score']`, `['null_score']`
+        Mean best similarity over features that fire, and the same for each random dictionary `(n_nulls,)`.
     `adata.uns['feature_match' | key_added]['mcc']`, `['share_stable']` : :class:`float`
         Mean similarity of one-to-one partners (0 without one), and share of stable features, of those that fire.
     `adata.uns['feature_match' | key_added]['params']` : :class:`dict`
@@ -118,7 +117,10 @@ def feature_match(
     of the feature itself and compared with those of all draws, each standardised by the others.
 
     Two fits to the *same rows* share the accidents of the sample, and agree more than random dictionaries even when
-    there is nothing to find: for seeds use :func:`saescape.tl.feature_stability`, which fits data without features.
+    there is nothing to find: for seeds use :func:`saescape.tl.feature_stability`, which fits data without features and
+    replaces the column `stable`. Learned dictionaries also cover a space more evenly than random ones, so that `score`
+    lies somewhat above `null_score` for fits to independent noise, too (.62 and .60 with 64 features in 20 dimensions,
+    without a stable feature).
 
     Up to 16.8 million pairs the assignment is exact. Beyond, the 32 most similar partners of each feature, from either
     side, are candidates, and no array of the size of all pairs is formed.
@@ -166,7 +168,6 @@ def feature_match(
     from saescape.matching._assign import match_features
     from saescape.matching._nulls import pooled_pvalues
     from saescape.matching._similarity import best_similarity
-    from saescape.metrics._null import upper_pvalue
 
     start = logg.info(f"matching {comparison.similarity.shape[0]} with {comparison.similarity.shape[1]} features")
     matches = match_features(comparison.similarity)
@@ -196,7 +197,6 @@ def feature_match(
         "results": results,
         "score": score,
         "null_score": null_score,
-        "pvalue": upper_pvalue(score, null_score),
         "mcc": float(matches.similarity.mean()),
         "share_stable": float(results["stable"].to_numpy()[side.alive].mean()),
         "params": {

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from saescape._rep import get_representation
+from saescape._rows import RowSource
 from saescape._store import from_uns
 from saescape.matching._nulls import RandomDirections, RandomFeatures, permuted_cells
 from saescape.matching._similarity import Activity, CodeCorrelation, CosineSimilarity
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ._stored_features import StoredFeatures
 
 _MIN_CELLS, _MIN_GENES = 10, 10
-# cells on which random features are made
+# cells on which random features and permutations are made
 _NULL_CELLS = 4_000
 # entries of expression that are dense at once
 _BLOCK_ENTRIES = 2**25
@@ -117,16 +118,18 @@ def compare_codes(side: Side, other: Side, rng: np.random.Generator) -> Comparis
     first = side.features.codes[cells][:, side.alive]
     second = other.features.codes[position[cells]][:, other.alive]
     similarity = CodeCorrelation.of(first, second)
+    # chance levels come from fewer cells, which makes them higher, if anything
+    some = cells if len(cells) <= _NULL_CELLS else np.sort(rng.choice(cells, _NULL_CELLS, replace=False))
+    here = Activity.of(side.features.codes[some][:, side.alive])
+    there = sparse.csr_matrix(other.features.codes[position[some]][:, other.alive])
 
     def permuted(rng: np.random.Generator) -> Similarity:
-        return CodeCorrelation(similarity.first, Activity.of(permuted_cells(second, rng)))
+        return CodeCorrelation(here, Activity.of(permuted_cells(there, rng)))
 
     chance: dict[str, Callable[[np.random.Generator], Similarity]] = {"permuted_cells": permuted}
-    some = cells if len(cells) <= _NULL_CELLS else np.sort(rng.choice(cells, _NULL_CELLS, replace=False))
     rows = _representation(other, position[some])
     if rows is not None:
-        random = RandomFeatures(rows, other.features.codes[position[some]][:, other.alive])
-        here = Activity.of(side.features.codes[some][:, side.alive])
+        random = RandomFeatures(rows, there)
 
         def drawn(rng: np.random.Generator) -> Similarity:
             return CodeCorrelation(here, Activity.of(random.draw(rng)))
@@ -180,14 +183,12 @@ def _association(side: Side, genes: IntArray) -> FloatArray:
     """Pearson correlation of each alive feature with each gene."""
     from saescape.links._association import strength
 
-    representation = get_representation(side.adata, None, side.layer, adata_name=side.name)
+    rows = get_representation(side.adata, None, side.layer, adata_name=side.name).rows
     codes = sparse.csr_matrix(side.features.codes[:, side.alive], dtype=np.float32)
-    expression, n_columns = representation.rows.data, max(1, _BLOCK_ENTRIES // side.adata.n_obs)
-    parts = []
+    n_columns, parts = max(1, _BLOCK_ENTRIES // side.adata.n_obs), []
     for low in range(0, len(genes), n_columns):
-        block = expression[:, genes[low : low + n_columns]]
-        dense = block.toarray() if sparse.issparse(block) else np.asarray(block)
-        parts.append(strength(codes, dense.astype(np.float32)).correlation)
+        some = RowSource(rows.data, columns=genes[low : low + n_columns], where=rows.where)
+        parts.append(strength(codes, some.read_all()).correlation)
     return np.nan_to_num(np.concatenate(parts, 1))
 
 

@@ -253,7 +253,7 @@ def _warn(pw_mcc: float, found: RefitStability) -> None:
     if pw_mcc < _LEAST_GAIN * chance:
         warnings.warn(
             f"Fits with different seeds agree (PW-MCC {pw_mcc:.2f}) hardly more than fits to data without features "
-            f"({chance:.2f}): features are not reproducible. Try fewer features or a smaller `k`.",
+            f"({chance:.2f}); rely on features marked `stable` only. Fewer features or a smaller `k` may help.",
             SignificanceWarning,
             stacklevel=3,
         )

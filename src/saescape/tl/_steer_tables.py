@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from saescape.sae._stability import random_rows, spread_factor, unit_rows
+from saescape.sae._stability import unit_rows
 from saescape.steering._effects import Push, variable_effects
 from saescape.steering._manifold import RealCells, similar_features
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 # steered cells that lie this much farther from real ones than real ones from each other are no cells
 _OFF_MANIFOLD = 2.0
-# cells whose covariance random directions have, and dimensions beyond which it is not formed
-_COVARIANCE_CELLS, _COVARIANCE_DIMS = 4_000, 4_000
+# cells whose covariance random directions have
+_COVARIANCE_CELLS = 4_000
 _EFFECT_COLUMNS = (
     *("factor", "variable", "effect", "effect_sd", "n_groups", "statistic", "pvalue", "qvalue"),
     *("control", "specificity"),
@@ -84,14 +84,12 @@ class Steering:
     ) -> Steering:
         """Draw the controls."""
         similar = similar_features(features.n_active, chosen, n_controls, rng)
-        n, d = x.shape
+        n = x.shape[0]
         some = np.sort(rng.choice(n, _COVARIANCE_CELLS, replace=False)) if n > _COVARIANCE_CELLS else np.arange(n)
         sample = np.asarray(x[some].toarray() if sparse.issparse(x) else x[some], dtype=np.float64)
         sample = sample - sample.mean(0)
-        if d <= _COVARIANCE_DIMS:
-            random = random_rows(n_controls, spread_factor(sample), rng)
-        else:
-            random = rng.standard_normal((n_controls, len(sample))) @ sample
+        # random sums of rows have the covariance of the rows
+        random = rng.standard_normal((n_controls, len(sample))) @ sample
         directions = decoder[chosen].astype(np.float64)
         return cls(x, directions, similar, unit_rows(decoder[similar]), unit_rows(random), n_neighbors, rng)
 
