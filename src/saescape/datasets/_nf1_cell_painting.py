@@ -14,8 +14,8 @@ def nf1_cell_painting() -> ImageFields:
 
     Returns
     -------
-    Fields with `images` (TIFF, `(3, Y, X)`), `labels` (nuclei; TIFF, `(Y, X)`), `cells` (likewise), `channel_names`, and
-    `obs` with `plate`, `well`, `row`, `column` and `site` of each field.
+    Fields with `images` (TIFF, `(3, Y, X)`), `labels` (nuclei; TIFF, `(Y, X)`), `cells` (likewise), `channel_names`,
+    and `obs` with `plate`, `well`, `row`, `column` and `site` of each field.
 
     Notes
     -----

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from saescape._keys import annotation_keys, sae_keys
-from saescape._validate import missing_key, require_key
+from saescape._keys import annotation_keys
+from saescape._validate import require_key
 
-from ._superposition_inputs import fitted_codes
+from ._stored_features import stored_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,20 +49,9 @@ def read_fitted(adata: AnnData, key: str | None) -> FittedFeatures:
     ValueError
         If codes, model and table do not belong together, or codes are negative or not finite.
     """
-    keys = sae_keys(key)
-    if key is not None and keys.uns not in adata.uns:
-        raise missing_key(keys.uns, "adata.uns", adata.uns, argument="key")
-    codes, _ = fitted_codes(adata, keys)
-    table = adata.uns[keys.uns].get("features")
-    if not isinstance(table, pd.DataFrame) or len(table) != codes.shape[1]:
-        found = f"{len(table)} rows" if isinstance(table, pd.DataFrame) else "nothing"
-        msg = (
-            f"`adata.uns[{keys.uns!r}]['features']` must be a table with a row for each of the {codes.shape[1]} "
-            f"features, found {found}; run `sae.tl.sae_fit` again."
-        )
-        raise ValueError(msg)
-    codes.eliminate_zeros()
-    return FittedFeatures(codes, table.index.to_numpy().astype(str), table, keys, annotation_keys(key))
+    stored = stored_features(adata, key)
+    names = stored.names.to_numpy().astype(str)
+    return FittedFeatures(stored.codes, names, stored.table, stored.keys, annotation_keys(key))
 
 
 def add_columns(adata: AnnData, keys: SaeKeys, columns: Mapping[str, Any]) -> None:
