@@ -11,7 +11,8 @@ from saescape.report._annotation import annotation_tables
 def test_untested_rows_by_effect():
     table = pd.DataFrame({"feature": "a", "gene": list("xyz"), "effect": [1.0, -3.0, 2.0], "qvalue": np.nan})
     (found,) = annotation_tables({"Genes": table}, ["a", "b"])["a"]
-    assert found["rows"] == [["y", -3.0], ["z", 2.0], ["x", 1.0]]
+    assert found["rows"] == [["z", 2.0], ["x", 1.0], ["y", -3.0]]
+    assert found["first"] == "z"
     assert found["note"] == "Not tested."
 
 
@@ -35,3 +36,21 @@ def test_features_without_rows_have_no_list():
     found = annotation_tables({"Genes": table}, ["a", "b"])
     assert found["b"] == []
     assert found["a"][0]["rows"] == []
+
+
+def test_what_is_higher_comes_first():
+    table = pd.DataFrame(
+        {
+            "feature": list("aaab"),
+            "gene": ["x", "y", "z", None],
+            "effect": [-1, 2, 3, np.nan],
+            "qvalue": [0.001, 0.01, 0.5, np.nan],
+        }
+    )
+    found = annotation_tables({"Genes": table}, ["a", "b"])
+    assert [row[0] for row in found["a"][0]["rows"]] == ["y", "x"]
+    assert found["a"][0]["first"] == "y"
+    # a feature that could not be tested
+    assert (found["b"][0]["rows"], found["b"][0]["first"]) == ([], "")
+    lower = table[table["gene"] == "x"]
+    assert annotation_tables({"Genes": lower}, ["a"])["a"][0]["first"] == ""

@@ -20,7 +20,7 @@ def annotation_tables(annotation: dict[str, pd.DataFrame], names: Sequence[str])
     """For each feature, the significant rows of each table, the smallest false discovery rate first.
 
     `annotation` has a title for each table. Rows of a table that was not tested are all shown, the largest effect
-    first; a list that is empty says so.
+    first; a list that is empty says so. `first` is the first row, if it is higher where the feature is active.
     """
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for title, given in annotation.items():
@@ -33,20 +33,35 @@ def annotation_tables(annotation: dict[str, pd.DataFrame], names: Sequence[str])
 
 
 def _listed(rows: pd.DataFrame, shown: list[str]) -> dict[str, Any]:
+    rows = rows[rows[shown[0]].notna()] if shown else rows.head(0)
+    higher = _is_higher(rows)
     if "qvalue" in rows and rows["qvalue"].notna().any():
-        kept = rows[rows["qvalue"] <= _MAX_QVALUE].sort_values("qvalue", kind="stable")
-        smallest = rows["qvalue"].min()
-        note = f"{len(kept):,} of {len(rows):,} with q ≤ {_MAX_QVALUE:g}."
-        if not len(kept):
+        significant = (rows["qvalue"] <= _MAX_QVALUE).to_numpy()
+        # what is higher where the feature is active comes before what is lower
+        order = np.lexsort((rows["qvalue"].to_numpy(), ~higher))
+        order = order[significant[order]]
+        note = f"{len(order):,} of {len(rows):,} with q ≤ {_MAX_QVALUE:g}."
+        if not len(order):
+            smallest = rows["qvalue"].min()
             note = f"None of {len(rows):,} with q ≤ {_MAX_QVALUE:g}; the smallest q is {smallest:.2g}."
     else:
-        kept = rows
+        order = np.arange(len(rows))
         if "effect" in rows:
-            kept = rows.iloc[np.argsort(-rows["effect"].abs().to_numpy(), kind="stable")]
+            order = np.argsort(-rows["effect"].to_numpy(), kind="stable")
         note = "Not tested."
-    first = kept[shown].head(_ROWS)
+    order = order[:_ROWS]
+    first = rows[shown].iloc[order]
     listed = [[_cell(value) for value in row] for row in first.itertuples(index=False)]
-    return {"heads": shown, "rows": listed, "note": note}
+    return {"heads": shown, "rows": listed, "note": note, "first": str(listed[0][0]) if higher[order[:1]].any() else ""}
+
+
+def _is_higher(rows: pd.DataFrame) -> np.ndarray:
+    """Rows that say that something is higher, or more frequent, where the feature is active."""
+    higher = np.ones(len(rows), dtype=bool)
+    for column, chance in (("effect", 0.0), ("auc", 0.5), ("spearman", 0.0)):
+        if column in rows:
+            higher &= ~(rows[column].to_numpy(dtype=float) <= chance)
+    return higher
 
 
 def _with_concept(table: pd.DataFrame) -> pd.DataFrame:

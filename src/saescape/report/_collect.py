@@ -135,10 +135,11 @@ def _overview(pages: list[dict[str, Any]], table: pd.DataFrame, groupby: list[pd
             page["row"].append(rows[0]["name"] if rows and rows[0]["mean"] > 0 else "")
     titles = dict.fromkeys(entry["title"] for page in pages for entry in page["tables"])
     for title in titles:
-        columns.append((title.lower(), "text", f"First of {title}: what is most significant, if anything is"))
+        columns.append(
+            (title.lower(), "text", f"First of {title}: most significant of what is higher where it is active")
+        )
         for page in pages:
-            first: list[Any] = next((entry["rows"] for entry in page["tables"] if entry["title"] == title), [])
-            page["row"].append(str(first[0][0]) if first else "")
+            page["row"].append(next((entry["first"] for entry in page["tables"] if entry["title"] == title), ""))
     for name, label in (("stability", "stability"), ("module", "module")):
         if name in table:
             numeric = pd.api.types.is_numeric_dtype(table[name])
