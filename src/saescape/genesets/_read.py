@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-Net: TypeAlias = "str | Path | Mapping[str, Iterable[str]] | pd.DataFrame"
+# an object and not a string, so that signatures that use it can be resolved
+Net: TypeAlias = str | Path | Mapping[str, Iterable[str]] | pd.DataFrame
 
 _N_SHOWN = 3
 
