@@ -80,7 +80,8 @@ def gw_links_df(
     feature, gene = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
     kept = np.arange(len(feature)) if max_qvalue is None else np.flatnonzero(tables["qvalue"] <= max_qvalue)
     size = np.nan_to_num(np.abs(np.where(np.isfinite(tables["zscore"]), tables["zscore"], tables["correlation"])))
-    order = kept[np.lexsort((-size[kept], np.nan_to_num(tables["pvalue"][kept], nan=np.inf)))][:n_top]
+    pvalue = tables.get("pvalue", tables["qvalue"])[kept]
+    order = kept[np.lexsort((-size[kept], np.nan_to_num(pvalue, nan=np.inf)))][:n_top]
     return pd.DataFrame(
         {
             "feature": links.features.to_numpy()[feature[order]],

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from saescape._typing import BoolArray, FloatArray, IntArray
 
-_TABLES = ("correlation", "null_mean", "null_sd", "zscore", "pvalue", "qvalue")
-_BATCH_TABLES = ("n_batches", "correlation_sd")
+_TABLES = ("correlation", "zscore", "qvalue")
+# in the order in which they are listed
+_ALL_TABLES = ("correlation", "null_mean", "null_sd", "zscore", "pvalue", "qvalue", "n_batches", "correlation_sd")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def stored_links(adata: AnnData, key: str | None) -> StoredLinks:
     genes = entry["genes"]
     # strings of zarr files come in a dtype of their own
     features = pd.Index(np.asarray(entry["features"]).astype(object))
-    tables = {table: np.asarray(entry[table]) for table in (*_TABLES, *(t for t in _BATCH_TABLES if t in entry))}
+    tables = {table: np.asarray(entry[table]) for table in _ALL_TABLES if table in entry}
     for table, values in tables.items():
         if values.shape != (len(features), len(genes)):
             msg = (
