@@ -303,6 +303,19 @@ def test_encoder_errors(field):
         to_adata(image, labels, encoder=lambda x: x.mean((2, 3)) * float("nan"))
     with pytest.raises(ValueError, match="`tokens=True` needs an encoder that returns maps"):
         to_adata(image, labels, encoder=lambda x: x.mean((2, 3)), tokens=True)
+    with pytest.raises(ValueError, match=r"must return \(n, d\) or maps \(n, d, h, w\), found shape"):
+        to_adata(image, labels, encoder=lambda x: x[:, 0, 0, 0])
+    with pytest.raises(ValueError, match="found shape"):
+        to_adata(image, labels, encoder=lambda x: x[:1].mean((2, 3)))
+
+
+def test_crops_larger_than_the_image_are_padded(field, logged):
+    image, labels = field
+    adata = to_adata(image, labels, encoder="filters", crop_size=400)
+    assert any("`crop_size=400` is larger than 1 of 1 images" in message for message in logged)
+    crops = sae.get.crops(adata)
+    assert crops.shape[-2:] == (400, 400)
+    assert crops.any()
 
 
 def test_real_cell_painting():

@@ -88,6 +88,15 @@ def _check_encoder(encoder: Any) -> None:
         raise TypeError(msg)
 
 
+def log_padded(scan: Scan, crop_size: int) -> None:
+    """Say which images are smaller than a crop."""
+    n_small = sum(crop_size > min(shape[1:]) for shape in scan.shapes)
+    if n_small:
+        logg.warning(
+            f"`crop_size={crop_size}` is larger than {n_small} of {len(scan.shapes)} images; crops are padded with 0"
+        )
+
+
 def log_clipped(scan: Scan, crop_size: int) -> None:
     """Say how many labels do not fit into their crop."""
     sides = np.concatenate([(found.boxes[:, 2:] - found.boxes[:, :2]).max(1, initial=0) for found in scan.regions])

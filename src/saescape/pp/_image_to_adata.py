@@ -10,7 +10,7 @@ from saescape._random import as_generator, rng_param
 from saescape._validate import check_integer
 
 from ._assemble import assemble
-from ._image_arguments import check_channel_names, check_families, check_unit, log_clipped, scaling_of
+from ._image_arguments import check_channel_names, check_families, check_unit, log_clipped, log_padded, scaling_of
 from ._image_measure import Work, measure_fields
 from ._region_arguments import check_areas, check_compartments, check_edge
 from ._thumbnail_slots import check_thumbnail_memory, write_thumbnails
@@ -332,6 +332,8 @@ def image_to_adata(
             raise ValueError(msg)
         described: dict[str, Any] = {"name": encoder}
     else:
+        if unit in {"label", "center"}:
+            log_padded(scan, crop_size)
         if unit == "label":
             log_clipped(scan, crop_size)
         encode, columns = resolve_encoder(encoder, scan.channel_names)

@@ -19,6 +19,9 @@ def as_maps(output: Any, crop_shape: tuple[int, int], n_prefix_tokens: int | Non
             "of ImageEncoder, or wrap it in a function."
         )
         raise TypeError(msg)
+    if output.ndim not in {2, 3, 4}:
+        msg = f"`encoder` must return (n, d) or maps (n, d, h, w), found shape {tuple(output.shape)}."
+        raise ValueError(msg)
     if output.ndim == 3:
         return _grid_of_tokens(output, crop_shape, n_prefix_tokens)
     square = crop_shape[0] == crop_shape[1]
