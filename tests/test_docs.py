@@ -134,7 +134,9 @@ def test_readme_prints_the_two_commands():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_readme_example_runs():
+def test_readme_example_runs(tmp_path, monkeypatch):
+    # the report of the example is written here
+    monkeypatch.chdir(tmp_path)
     code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
     fields = sae.datasets.nf1_cell_painting()
     _, adata_rna = sae.datasets.paired(40, 40)
@@ -145,6 +147,7 @@ def test_readme_example_runs():
     exec(quick, namespace)
     assert namespace["adata"].obs["gw_cell_type"].notna().all()
     assert "rank_genes_groups" in namespace["features"].uns
+    assert (tmp_path / "features.html").stat().st_size > 10_000
 
 
 def test_notebooks_are_committed_executed():
