@@ -54,6 +54,14 @@ _TEXT = {
         batch_key
             Column of `.obs` with the unit of independence (plate, donor, well).
         """,
+    "annotation_rows": """
+        features
+            Feature or features; None for all.
+        max_qvalue
+            Largest false discovery rate; rows that were not tested are left out then. None for all.
+        n_top
+            Rows per feature; None for all.
+        """,
     "ax": """
         ax
             Axes to draw on; a new figure when None.

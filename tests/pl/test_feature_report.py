@@ -162,6 +162,10 @@ def test_bad_input(cells, tmp_path):
         sae.pl.feature_report(cells, path, basis="nope")
     with pytest.raises(ValueError, match="`n_obs` must be at least 1"):
         sae.pl.feature_report(cells, path, n_obs=0)
+    with pytest.raises(IsADirectoryError, match="`path` must be a file"):
+        sae.pl.feature_report(cells, tmp_path)
+    with pytest.raises(ValueError, match="`features` must be between 0 and"):
+        sae.pl.feature_report(cells, path, features=40)
     assert not path.exists()
     bare = cells.copy()
     del bare.obsm["X_sae"]

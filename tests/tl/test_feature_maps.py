@@ -222,7 +222,7 @@ def test_slot_and_copy(adata):
 def test_bad_input(adata):
     before = set(adata.uns)
     bad = [
-        ({"features": "sae_99"}, KeyError, "'sae_99' is none of the 12 features"),
+        ({"features": "sae_99"}, KeyError, "there is no feature 'sae_99'; the 12 features"),
         ({"features": 12}, ValueError, "`features` must be between 0 and `number of features - 1`"),
         ({"features": 1.5}, TypeError, "`features` must be an integer, found 1.5"),
         ({"features": True}, TypeError, "`features` must be an integer"),

@@ -319,7 +319,7 @@ def test_after_a_real_fit(pbmc):
 def test_bad_input_changes_nothing(planted):
     for arguments, error, message in (
         ({"feature": "none", "factor": 1}, KeyError, "there is no feature 'none'"),
-        ({"feature": 20, "factor": 1}, ValueError, "`feature` must be between 0 and 19"),
+        ({"feature": 20, "factor": 1}, ValueError, r"`feature` must be between 0 and `number of features - 1` \(19\)"),
         ({"feature": [1, "sae_1"], "factor": 1}, ValueError, "one or more different features"),
         ({"feature": 0}, ValueError, "`factor` is needed with `mode='scale'`"),
         ({"feature": 0, "factor": -1}, ValueError, "`factor` must be at least 0"),

@@ -28,12 +28,7 @@ def feature_enrichment_df(
     ----------
     {adata}
     {key}
-    features
-        Feature or features; None for all.
-    max_qvalue
-        Largest false discovery rate; rows that were not tested are left out then. None for all.
-    n_top
-        Rows per feature; None for all.
+    {annotation_rows}
 
     Returns
     -------

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 def run_identity(fields: list[Field], scan: Scan, tasks: list[Task], params: dict[str, Any]) -> dict[str, Any]:
     """Plain values: the parameters, and digests of the pixels, of the observations and of how they are cut up."""
-    unlike = {"version", "thumbnails"}
     return {
-        **{name: value for name, value in params.items() if name not in unlike},
+        # thumbnails are made afterwards
+        **{name: value for name, value in params.items() if name != "thumbnails"},
         "fields": [field.name for field in fields],
         "channel_names": list(scan.channel_names),
         "shapes": [list(shape) for shape in scan.shapes],
         "pixels": _digest(*scan.previews, *scan.summary.distribution()),
-        "observations": _digest(*(part for found in scan.regions for part in (found.ids, found.boxes, found.area))),
+        "observations": _digest(
+            *(part for found in scan.regions for part in (found.ids, found.boxes, found.area, found.spatial))
+        ),
         "compartments": _digest(*(array for found in scan.regions for array in _of_compartments(found))),
         "tasks": _digest(*(task.rows for task in tasks)),
     }

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saescape._device import resolve_device
+
 from ._features import block_features, feature_names
 from ._qc import block_quality
 
@@ -61,8 +63,8 @@ class NamedFeatures:
 
     crops = False
 
-    def names(self) -> list[str]:
-        """Names of the columns."""
+    def names(self, n_columns: int | None = None) -> list[str]:
+        """Names of the columns, which are known beforehand."""
         own = feature_names(self.channel_names, families=self.families, shape=self.shape)
         return own + [f"{part}_{name}" for part in self.compartments for name in self._part_names()]
 
@@ -111,8 +113,10 @@ class Encoding:
     batch_size: int
     pool: str
     keep_tokens: bool
-    device: torch.device
+    # None: what there is on the machine that does the work
+    device: str | torch.device | None
     quality: Quality | None = None
+    dimension_names: list[str] | None = None
 
     crops = True
 
@@ -120,7 +124,13 @@ class Encoding:
         """Bring the encoder to its device once, and not for every task."""
         from .encoders._evaluating import evaluating
 
-        return evaluating(self.encoder, self.device)
+        return evaluating(self.encoder, resolve_device(self.device))
+
+    def names(self, n_columns: int) -> list[str]:
+        """Names of the columns; those of some encoders are known once they have run."""
+        from .encoders._resolve import dimension_names
+
+        return dimension_names(self.encoder, self.dimension_names, n_columns)
 
     def __call__(self, blocks: Iterable[Block]) -> Measures:
         """Encode all observations of some blocks."""
@@ -139,7 +149,7 @@ class Encoding:
             rebatch(pieces(), self.batch_size),
             pool=self.pool,
             keep_tokens=self.keep_tokens,
-            device=self.device,
+            device=resolve_device(self.device),
         )
         measured = np.concatenate(quality) if quality else None
         return Measures(found.rows, found.pooled, measured, found.grid, found.tokens)

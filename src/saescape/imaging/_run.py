@@ -85,22 +85,22 @@ def _on_workers(
 ) -> Iterator[tuple[Task, Measures]]:
     """Pixels in files are read by the workers; those in memory are sent with the task, few tasks at a time."""
     # a copy, for workers may be threads of this process and an encoder changes while it runs
-    with (frozen := copy.deepcopy(measure)).prepared():
-        everywhere = client.scatter(frozen, broadcast=True, hash=False)
-        opened = LastOpened()
-        sent: dict[int, Any] = {}
+    everywhere = client.scatter(copy.deepcopy(measure), broadcast=True, hash=False)
+    opened = LastOpened()
+    sent: dict[int, Any] = {}
 
-        def submit(task: Task) -> Any:
-            if all(fields[field].on_disk for field in task.fields):
-                for field in task.fields:
-                    if field not in sent:
-                        sent[field] = client.scatter((fields[field], regions[field]), hash=False)
-                sources = [sent[piece.field] for piece in task.pieces]
-                return client.submit(_read_and_measure, everywhere, task.pieces, sources, pure=False)
-            blocks = [opened.cut(piece, fields[piece.field], regions[piece.field]) for piece in task.pieces]
-            return client.submit(_measure, everywhere, blocks, pure=False)
+    def submit(task: Task) -> Any:
+        if all(fields[field].on_disk for field in task.fields):
+            for field in task.fields:
+                if field not in sent:
+                    sent[field] = client.scatter((fields[field], regions[field]), hash=False)
+            sources = [sent[piece.field] for piece in task.pieces]
+            return client.submit(_read_and_measure, everywhere, task.pieces, sources, pure=False)
+        blocks = [opened.cut(piece, fields[piece.field], regions[piece.field]) for piece in task.pieces]
+        return client.submit(_measure, everywhere, blocks, pure=False)
 
-        yield from as_they_come(client, submit, tasks)
+    yield from as_they_come(client, submit, tasks)
+    opened.close()
 
 
 def _measure(measure: Measure, blocks: list[Block]) -> Measures:

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from saescape._typing import FloatArray, IntArray
 
 
-def top_rows(values: FloatArray, n: int) -> IntArray:
-    """Rows of the `n` largest positive values, the largest first; ties in order of the rows."""
-    order = np.argsort(-values, kind="stable")[:n]
-    return order[values[order] > 0]
+def top_rows(values: FloatArray, n: int, *, above: float = 0.0) -> IntArray:
+    """Rows of the `n` largest values above a bound, the largest first; ties in order of the rows, NaN left out."""
+    order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")[:n]
+    return order[values[order] > above]
 
 
 def spread_rows(values: FloatArray, n: int) -> IntArray:

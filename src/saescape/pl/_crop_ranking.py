@@ -9,7 +9,9 @@ from pandas.api.types import is_numeric_dtype
 
 from saescape._keys import sae_keys
 from saescape._rows import RowSource
-from saescape._validate import check_integer, require_key
+from saescape._stored_features import feature_positions
+from saescape._validate import require_key
+from saescape.maps._exemplars import top_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,14 +39,10 @@ def rank_observations(adata: AnnData, features: Any, key: str | None, n_top: int
     codes, known = _codes(adata, key, listed)
     numbers: dict[int, int] = {}
     for position, feature in enumerate(listed):
-        if not isinstance(feature, str):
-            numbers[position] = check_integer(
-                "features", feature, 0, len(known) - 1, high_name="number of features - 1"
-            )
-        elif feature in known:
-            numbers[position] = known.index(feature)
-        else:
+        if isinstance(feature, str) and feature not in known:
             _check_other(adata, feature, known)
+        else:
+            numbers[position] = int(feature_positions(feature, known, "features")[0])
     wanted = list(numbers.values())
     activations = np.empty((adata.n_obs, 0)) if codes is None or not wanted else _columns(codes, wanted)
     of_feature = dict(zip(numbers, activations.T, strict=True)) if wanted else {}
@@ -54,10 +52,10 @@ def rank_observations(adata: AnnData, features: Any, key: str | None, n_top: int
             values = of_feature[position]
             share = np.mean(values > 0)
             label = f"{known[numbers[position]]}\n{f'{100 * share:.3g}% active' if share else 'never active'}"
-            ranked.append(Ranked(label, values, _largest(values, n_top, above=0.0)))
+            ranked.append(Ranked(label, values, top_rows(values, n_top, above=0.0)))
             continue
         values = np.asarray(adata.obs_vector(feature), dtype=np.float64)
-        ranked.append(Ranked(str(feature), values, _largest(values, n_top, above=-np.inf)))
+        ranked.append(Ranked(str(feature), values, top_rows(values, n_top, above=-np.inf)))
     return ranked
 
 
@@ -89,9 +87,3 @@ def _check_other(adata: AnnData, feature: str, known: list[str]) -> None:
 def _columns(codes: RowSource, indices: list[int]) -> np.ndarray:
     """(n_obs, len(indices)) activations, read by blocks."""
     return np.concatenate([block[:, indices] for _, block in codes.blocks()])
-
-
-def _largest(values: FloatArray, n_top: int, *, above: float) -> IntArray:
-    # ties in the order of the observations; missing values last
-    order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")[:n_top]
-    return order[values[order] > above]

@@ -11,7 +11,7 @@ from saescape._files import replacing
 from saescape._keys import IMAGE_UNS, sae_keys
 from saescape._logging import logg
 from saescape._random import as_generator
-from saescape._rows import RowSource
+from saescape._stored_features import stored_features
 from saescape._validate import check_adata, check_integer, require_key, string_list
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def feature_report(
     path: str | PathLike[str],
     *,
     key: str | None = None,
-    features: Sequence[str] | None = None,
+    features: str | int | Sequence[str | int] | None = None,
     groupby: str | Sequence[str] | None = None,
     basis: str | None = None,
     exemplar_key: str | None = None,
@@ -60,7 +60,7 @@ def feature_report(
         File to write; it is replaced.
     {key}
     features
-        Names of the features that get a page; None for all that are active somewhere.
+        Names or numbers of the features that get a page; None for all that are active somewhere.
     groupby
         Columns of `.obs` to summarise; None for all categorical columns with 2 to 50 groups, except those of quality.
     basis
@@ -88,8 +88,8 @@ def feature_report(
     ------
     KeyError
         No fitted sparse autoencoder, no such feature, column or basis.
-    FileNotFoundError
-        If the folder of `path` does not exist.
+    FileNotFoundError, IsADirectoryError
+        If the folder of `path` does not exist, or `path` is one.
 
     Examples
     --------
@@ -106,12 +106,13 @@ def feature_report(
     """
     check_adata(adata)
     check_integer("n_obs", n_obs)
-    keys = sae_keys(key)
-    source = RowSource(require_key(adata, "obsm", keys.obsm, argument="key"), where=f"`adata.obsm[{keys.obsm!r}]`")
-    model = require_key(adata, "uns", keys.uns, argument="key")
-    table: pd.DataFrame = model["features"]
-    names = [str(name) for name in table.index]
+    stored = stored_features(adata, key)
+    names = [str(name) for name in stored.names]
+    chosen = np.flatnonzero(stored.alive) if features is None else stored.positions(features, "features")
     target = Path(path)
+    if target.is_dir():
+        msg = f"`path` must be a file, but {str(target)!r} is a folder."
+        raise IsADirectoryError(msg)
     if not target.parent.is_dir():
         msg = f"`path`: there is no folder {str(target.parent)!r}; create it first."
         raise FileNotFoundError(msg)
@@ -121,29 +122,25 @@ def feature_report(
     if exemplar_key is not None:
         exemplar_groups = pd.factorize(require_key(adata, "obs", exemplar_key, argument="exemplar_key"))[0]
 
-    from scipy import sparse
-
     from saescape.report._collect import collect
     from saescape.report._page import render
     from saescape.report._statistics import Codes
 
     start = logg.info("writing a report of the features")
-    codes = Codes.of(sparse.vstack([sparse.csr_matrix(block) for _, block in source.blocks()]))
-    chosen = _positions(features, names, codes)
     data, tops = collect(
-        codes,
+        Codes.of(stored.codes),
         chosen,
         names=names,
-        table=table,
-        decoder=np.asarray(model["weights"]["W_dec"], dtype=np.float64),
+        table=stored.table,
+        decoder=stored.decoder.astype(np.float64),
         obs_names=[str(name) for name in adata.obs_names],
         groupby=columns,
-        annotation=_annotation(adata, keys.uns),
+        annotation=_annotation(adata, stored.keys.uns),
         basis=shown,
         exemplar_groups=exemplar_groups,
         n_top=n_obs,
         title=title,
-        subtitle=_subtitle(adata, len(chosen), len(names), model),
+        subtitle=_subtitle(adata, len(chosen), len(names), stored.entry),
         rng=as_generator(rng),
     )
     pictures = {}
@@ -163,18 +160,6 @@ def feature_report(
     size = target.stat().st_size / 2**20
     logg.info(f"    finished: {len(chosen)} features, {size:.1f} MiB in {str(target)!r}", time=start)
     return target
-
-
-def _positions(features: Sequence[str] | None, names: list[str], codes: Any) -> IntArray:
-    if features is None:
-        active = np.flatnonzero(np.diff(codes.matrix.indptr))
-        return active if len(active) else np.arange(len(names))
-    wanted = string_list("features", features)
-    missing = [name for name in wanted if name not in names]
-    if missing or not wanted:
-        msg = f"`features`: {missing or 'nothing'} not found among {len(names)} features such as {names[:3]}."
-        raise KeyError(msg)
-    return np.array([names.index(name) for name in dict.fromkeys(wanted)])
 
 
 def _groupings(adata: AnnData, groupby: str | Sequence[str] | None) -> list[pd.Series]:

@@ -8,10 +8,11 @@ from saescape._docs import doc_params
 from saescape._logging import logg
 from saescape._random import as_generator, rng_param
 from saescape._validate import check_integer
+from saescape.imaging._tasks import DEFAULT_BLOCK
 
 from ._assemble import assemble
 from ._image_arguments import check_channel_names, check_families, check_unit, log_clipped, log_padded, scaling_of
-from ._image_measure import Work, measure_fields
+from ._image_measure import measure_fields
 from ._region_arguments import check_areas, check_compartments, check_edge
 from ._thumbnail_slots import check_thumbnail_memory, write_thumbnails
 
@@ -267,8 +268,8 @@ def image_to_adata(
     check_integer("batch_size", batch_size)
     if thumbnails is not None:
         check_integer("thumbnails", thumbnails, 8, 1024)
-    block = 2048 if chunks is None else check_integer("chunks", chunks, 16)
-    names = check_channel_names(channel_names)
+    block = DEFAULT_BLOCK if chunks is None else check_integer("chunks", chunks, 16)
+    given_names = check_channel_names(channel_names)
     if tokens and encoder == "features":
         msg = (
             "`tokens=True` needs an encoder that returns maps; `encoder='features'` does not. Use `encoder='filters'`."
@@ -294,7 +295,7 @@ def image_to_adata(
         labels,
         centers=centers,
         region=region,
-        channel_names=names,
+        channel_names=given_names,
         channels=channels,
         axes=axes,
         pattern=pattern,
@@ -325,8 +326,7 @@ def image_to_adata(
     if encoder == "features":
         inside = tuple(scan.regions[0].compartments)
         measure = NamedFeatures(scan.channel_names, families or FAMILIES, percentile, has_labels, inside, quality)
-        columns: list[str] | None = measure.names()
-        if not columns:
+        if not measure.names():
             listed = list(families or FAMILIES)
             msg = f"`features={listed}` gives nothing: shape needs `labels`, correlation two channels."
             raise ValueError(msg)
@@ -339,7 +339,7 @@ def image_to_adata(
         encode, columns = resolve_encoder(encoder, scan.channel_names)
         described = describe_encoder(encode)
         mask = mask_crops and has_labels
-        measure = Encoding(encode, scaling, mask, batch_size, pool, tokens, resolve_device(device), quality)
+        measure = Encoding(encode, scaling, mask, batch_size, pool, tokens, device, quality, columns)
     params = {
         "unit": unit,
         "crop_size": crop_size,
@@ -360,11 +360,17 @@ def image_to_adata(
         "rng": rng_param(rng),
         "version": version("saescape"),
     }
-    work = Work(measure, columns, block, store)
-    measured, columns = measure_fields(
-        fields, scan, work, {**params, "encoder": described, "device": ""}, progress=show_progress_bar
+    measured = measure_fields(
+        fields,
+        scan,
+        measure,
+        block=block,
+        store=store,
+        params={**params, "encoder": described},
+        progress=show_progress_bar,
     )
-    adata = assemble(fields, scan, measured, columns, scaling, percentile, params)
+    names = measure.names(measured.values.shape[1])
+    adata = assemble(fields, scan, measured, names, scaling, percentile, params)
     if thumbnails is not None:
         write_thumbnails(adata, fields, scan, percentile, thumbnails)
     logg.info(

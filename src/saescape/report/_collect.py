@@ -26,7 +26,6 @@ _BLOCK = 256
 _FLAGS = {
     ("dead", True): "never active",
     ("nuisance", True): "follows a nuisance",
-    ("is_nuisance", True): "follows a nuisance",
     ("stable", False): "unstable",
 }
 

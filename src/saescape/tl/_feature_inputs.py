@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from saescape._keys import annotation_keys
+from saescape._stored_features import stored_features
 from saescape._validate import require_key
-
-from ._stored_features import stored_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,6 +11,7 @@ from saescape._keys import feature_maps_key, sae_keys
 from saescape._logging import logg
 from saescape._rows import RowSource
 from saescape._store import from_uns
+from saescape._stored_features import feature_positions
 from saescape._validate import check_adata, check_choice, check_copy, check_integer, require_key
 from saescape.maps._grid import tokens_of
 
@@ -112,7 +113,8 @@ def feature_maps(
     known = (
         [f"sae_{i}" for i in range(n_features)] if stored.features is None else list(map(str, stored.features.index))
     )
-    numbers, names = _resolve(features, known)
+    numbers = list(dict.fromkeys(feature_positions(features, known, "features").tolist()))
+    names = [known[i] for i in numbers]
     groups: IntArray | None = None
     group_names = ["all"]
     if groupby is not None:
@@ -165,21 +167,3 @@ def feature_maps(
         f"    finished: {len(maps)} maps of {len(numbers)} features", time=start, deep=f"added\n    `.uns[{name!r}]`"
     )
     return adata if copy else None
-
-
-def _resolve(features: str | int | Sequence[str | int], known: list[str]) -> tuple[list[int], list[str]]:
-    listed = [features] if isinstance(features, str) or not hasattr(features, "__iter__") else list(features)
-    if not listed:
-        msg = "`features` is empty; give at least one name or number."
-        raise ValueError(msg)
-    numbers = []
-    for feature in listed:
-        if isinstance(feature, str):
-            if feature not in known:
-                msg = f"`features`: {feature!r} is none of the {len(known)} features {known[0]!r} ... {known[-1]!r}."
-                raise KeyError(msg)
-            numbers.append(known.index(feature))
-        else:
-            numbers.append(check_integer("features", feature, 0, len(known) - 1, high_name="number of features - 1"))
-    numbers = list(dict.fromkeys(numbers))
-    return numbers, [known[i] for i in numbers]

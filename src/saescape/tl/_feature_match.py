@@ -10,11 +10,11 @@ from saescape._docs import doc_params
 from saescape._keys import feature_match_key
 from saescape._logging import logg
 from saescape._random import as_generator, rng_param
+from saescape._stored_features import stored_features
 from saescape._validate import check_adata, check_choice, check_copy, check_integer, check_real
 from saescape._warnings import SignificanceWarning
 
 from ._feature_inputs import add_columns
-from ._stored_features import stored_features
 
 if TYPE_CHECKING:
     from anndata import AnnData

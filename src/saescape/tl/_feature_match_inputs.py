@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from saescape._stored_features import StoredFeatures
     from saescape._typing import FloatArray, IntArray
     from saescape.matching._similarity import Similarity
-
-    from ._stored_features import StoredFeatures
 
 _MIN_CELLS, _MIN_GENES = 10, 10
 # cells on which random features and permutations are made

@@ -10,11 +10,11 @@ from saescape._docs import doc_params
 from saescape._keys import feature_modules_key
 from saescape._logging import logg
 from saescape._random import as_generator, child_seed, rng_param
+from saescape._stored_features import group_codes, stored_features
 from saescape._validate import check_adata, check_copy, check_integer, check_real
 
 from ._feature_inputs import add_columns, as_text
 from ._feature_match import _check_slot
-from ._stored_features import group_codes, stored_features
 
 if TYPE_CHECKING:
     from anndata import AnnData

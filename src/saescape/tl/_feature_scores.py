@@ -11,11 +11,11 @@ from saescape._keys import feature_scores_key
 from saescape._logging import logg
 from saescape._random import as_generator, child_seed, rng_param
 from saescape._rep import get_representation
+from saescape._stored_features import group_codes, stored_features
 from saescape._validate import check_adata, check_copy, check_integer
 
 from ._feature_inputs import add_columns, as_text
 from ._feature_match import _check_slot
-from ._stored_features import group_codes, stored_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,13 +12,13 @@ from saescape._keys import feature_stability_key
 from saescape._logging import logg
 from saescape._random import as_generator, rng_param
 from saescape._store import from_uns
+from saescape._stored_features import stored_features
 from saescape._validate import check_adata, check_copy, check_integer
 from saescape._warnings import SignificanceWarning
 
 from ._feature_inputs import add_columns
 from ._feature_match import _check_slot
 from ._sae_fit import _group_labels
-from ._stored_features import stored_features
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -10,6 +10,7 @@ from saescape._docs import doc_params
 from saescape._keys import steer_keys
 from saescape._logging import logg
 from saescape._random import as_generator, rng_param
+from saescape._stored_features import group_codes, stored_features
 from saescape._validate import check_adata, check_choice, check_copy, check_integer, check_real
 from saescape._warnings import SignificanceWarning
 from saescape.steering._edit import MODES, code_change
@@ -17,7 +18,6 @@ from saescape.steering._edit import MODES, code_change
 from ._feature_match import _check_slot
 from ._steer_inputs import steerable, variable_decoder
 from ._steer_tables import Steering
-from ._stored_features import group_codes, stored_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

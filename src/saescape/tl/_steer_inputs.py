@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from saescape._rep import Representation
+    from saescape._stored_features import StoredFeatures
     from saescape._typing import FloatArray, IntArray
     from saescape.steering._effects import Decoder
-
-    from ._stored_features import StoredFeatures
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from saescape.steering._effects import Push, variable_effects
 from saescape.steering._manifold import RealCells, similar_features
 
 if TYPE_CHECKING:
+    from saescape._stored_features import StoredFeatures
     from saescape._typing import FloatArray, IntArray
     from saescape.steering._effects import Decoder
-
-    from ._stored_features import StoredFeatures
 
 # steered cells that lie this much farther from real ones than real ones from each other are no cells
 _OFF_MANIFOLD = 2.0

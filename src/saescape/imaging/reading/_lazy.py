@@ -73,11 +73,10 @@ class OrderedAxes(LazyPixels):
             # stores on disk take slices only
             return np.concatenate([self._read(range(c, c + 1), rows, columns) for c in np.asarray(channels).tolist()])
         ys, xs = _as_slice(rows), _as_slice(columns)
-        projected: np.ndarray | None = None
-        for first in range(0, self.depth, self.step):
+        projected = self._part(_as_slice(channels), slice(0, self.step), ys, xs)
+        for first in range(self.step, self.depth, self.step):
             plane = self._part(_as_slice(channels), slice(first, first + self.step), ys, xs)
-            projected = plane if projected is None else np.maximum(projected, plane, out=projected)
-        assert projected is not None
+            np.maximum(projected, plane, out=projected)
         return projected
 
     def _part(self, channels: slice, planes: slice, rows: slice, columns: slice) -> np.ndarray:

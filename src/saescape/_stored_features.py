@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from saescape._keys import sae_keys
-from saescape._validate import check_adata, check_finite, missing_key, require_key
+from saescape._validate import check_adata, check_finite, check_integer, missing_key, require_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,22 +61,40 @@ class StoredFeatures:
         check_finite(decoder, where)
         return decoder
 
-    def positions(self, wanted: Sequence[str | int], argument: str) -> IntArray:
+    def positions(self, wanted: str | int | Sequence[str | int], argument: str) -> IntArray:
         """Numbers of features given by name or number."""
-        found = []
-        for item in wanted:
-            if isinstance(item, int | np.integer) and not isinstance(item, bool):
-                if not 0 <= item < len(self.names):
-                    msg = f"`{argument}` must be between 0 and {len(self.names) - 1}, found {item}."
-                    raise ValueError(msg)
-                found.append(int(item))
-            elif isinstance(item, str) and item in self.names:
-                found.append(int(np.flatnonzero(self.names == item)[0]))
-            else:
-                first = ", ".join(map(repr, self.names[:3]))
-                msg = f"`{argument}`: there is no feature {item!r}; the {len(self.names)} features are {first}, ..."
-                raise KeyError(msg)
-        return np.array(found, dtype=np.int64)
+        return feature_positions(wanted, self.names, argument)
+
+
+def feature_positions(wanted: Any, known: Sequence[str] | pd.Index, argument: str) -> IntArray:
+    """Numbers of features given by name or number, in the order given.
+
+    Raises
+    ------
+    KeyError
+        For a name that is not known.
+    ValueError
+        For a number out of range, or if nothing is given.
+    TypeError
+        For anything else.
+    """
+    listed = [wanted] if isinstance(wanted, str) or not hasattr(wanted, "__iter__") else list(wanted)
+    if not listed:
+        msg = f"`{argument}` is empty; give at least one name or number."
+        raise ValueError(msg)
+    names = [str(name) for name in known]
+    number = {name: i for i, name in enumerate(names)}
+    found = []
+    for item in listed:
+        if not isinstance(item, str):
+            found.append(check_integer(argument, item, 0, len(names) - 1, high_name="number of features - 1"))
+        elif item in number:
+            found.append(number[item])
+        else:
+            available = f"the {len(names)} features are {names[0]!r} ... {names[-1]!r}"
+            msg = f"`{argument}`: there is no feature {item!r}; {available}."
+            raise KeyError(msg)
+    return np.array(found, dtype=np.int64)
 
 
 def stored_features(
